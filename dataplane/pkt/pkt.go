@@ -1,0 +1,131 @@
+// Package pkt holds the currency between the shell, which talks to the kernel,
+// and the engine, which decides.
+//
+// Sizes, from small to large, and the only words used for them:
+//
+//	packet  one datagram
+//	run     packets for one destination, back to back and of equal size (the
+//	        last may be shorter): what one UDP_SEGMENT message can carry
+//	entry   one mmsghdr: a run, or a single packet
+//	chunk   what one sendmmsg takes
+//	batch   what one turn of the loop handles
+package pkt
+
+import (
+	"net/netip"
+
+	"sluice/dataplane/clock"
+)
+
+// Addr is an IP address and port without pointers, so that it can live in
+// slabs and be a map key. IPv4 addresses are held IPv4-mapped (RFC 4291
+// section 2.5.5.2): an address has one form, and comparing is comparing bytes.
+type Addr struct {
+	IP   [16]byte
+	Port uint16
+}
+
+// AddrFrom converts a netip.AddrPort; the zone is dropped.
+func AddrFrom(a netip.AddrPort) Addr { return Addr{IP: a.Addr().As16(), Port: a.Port()} }
+
+// AddrPort converts back, IPv4-mapped addresses to plain IPv4.
+func (a Addr) AddrPort() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(a.IP).Unmap(), a.Port)
+}
+
+// Is4 reports whether the address is an IPv4-mapped one.
+func (a Addr) Is4() bool {
+	return [12]byte(a.IP[:12]) == [12]byte{10: 0xff, 11: 0xff}
+}
+
+func (a Addr) String() string { return a.AddrPort().String() }
+
+// Path is the two ends of a datagram's way: the peer's address, and the local
+// address it came to, which answers must leave from (RFC 8445 section 7.3.1.2).
+type Path struct {
+	Remote Addr
+	Local  [16]byte
+}
+
+// Datagram is one received packet. Data is the receiver's buffer: the engine
+// may change it in place during the call it is passed to, and keeps nothing.
+type Datagram struct {
+	Path    Path
+	Arrived clock.Time
+	Data    []byte
+}
+
+// Run is part of a Batch: Len bytes at Off for Path, cut into packets of
+// Segment bytes of which only the last may be shorter.
+type Run struct {
+	Path    Path
+	Off     int32
+	Len     int32
+	Segment int32
+}
+
+// Packets returns how many packets the run holds.
+func (r *Run) Packets() int { return int((r.Len + r.Segment - 1) / r.Segment) }
+
+// A run is one UDP_SEGMENT message: the kernel takes at most 128 segments and
+// 64 KiB less headers (udp(7), net/ipv4/udp.c UDP_MAX_SEGMENTS); 44 leaves both
+// out of reach for packets of any size up to 1452 bytes.
+const maxRunPackets = 44
+
+// Batch is a transmit buffer. The engine writes packets straight into it with
+// Reserve and Commit; the shell sends its runs and resets it. Not safe for
+// concurrent use.
+type Batch struct {
+	buf  []byte
+	used int
+	runs []Run
+	open bool // the last run may still grow
+}
+
+// NewBatch returns a batch over the given memory, with room for runs runs.
+func NewBatch(buf []byte, runs int) *Batch {
+	return &Batch{buf: buf, runs: make([]Run, 0, runs)}
+}
+
+// Reserve returns room for a packet of at most size bytes, or nil when the
+// batch is full. The room is the caller's until Commit or the next Reserve.
+//
+//hot:path
+func (b *Batch) Reserve(size int) []byte {
+	if b.used+size > len(b.buf) || len(b.runs) == cap(b.runs) {
+		return nil
+	}
+	return b.buf[b.used : b.used+size : b.used+size]
+}
+
+// Commit takes the first n bytes of the room that Reserve returned as a packet
+// for path, and lets it join the last run when it fits there.
+//
+//hot:path
+func (b *Batch) Commit(path *Path, n int) {
+	off := b.used
+	b.used += n
+	if b.open {
+		r := &b.runs[len(b.runs)-1]
+		if int32(n) <= r.Segment && r.Path == *path {
+			r.Len += int32(n)
+			b.open = int32(n) == r.Segment && r.Len < r.Segment*maxRunPackets
+			return
+		}
+	}
+	b.runs = b.runs[:len(b.runs)+1]
+	b.runs[len(b.runs)-1] = Run{Path: *path, Off: int32(off), Len: int32(n), Segment: int32(n)}
+	b.open = true
+}
+
+// Runs returns the runs in the order they were committed.
+func (b *Batch) Runs() []Run { return b.runs }
+
+// Bytes returns the bytes of a run.
+func (b *Batch) Bytes(r *Run) []byte { return b.buf[r.Off : r.Off+r.Len] }
+
+// Empty reports whether the batch holds no packet.
+func (b *Batch) Empty() bool { return len(b.runs) == 0 }
+
+// Reset empties the batch.
+func (b *Batch) Reset() { b.used, b.runs, b.open = 0, b.runs[:0], false }

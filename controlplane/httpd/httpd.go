@@ -1,0 +1,67 @@
+// Package httpd is what every HTTP listener of the appliance shares: a server
+// that slow and oversized clients cannot hold, and refusals as problem
+// documents (RFC 9457).
+package httpd
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// Requests here are small: an SDP offer, an attribute's value, a page. Nobody
+// honest needs longer than this to send one or to take its answer. A handler
+// that streams moves its own deadline with http.ResponseController; a hijacked
+// connection (WebSocket) has none.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 60 * time.Second
+	maxHeaderBytes    = 16 << 10
+)
+
+// NewServer returns a server for h with a limit on every wait and on the size
+// of headers. What net/http has to say about single connections (failed TLS
+// handshakes, for the most part) goes to log at debug level, since anyone can
+// cause it. The size of bodies is for h to limit, with http.MaxBytesReader.
+func NewServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Problem answers a request with a problem document (RFC 9457 section 3). title
+// says what kind of problem it is and is the same each time, or "" for the
+// status's own phrase; detail is a sentence about this occurrence that says what
+// to do. Further headers (Allow, Retry-After) are set on w before the call.
+func Problem(w http.ResponseWriter, status int, title, detail string) {
+	if title == "" {
+		title = http.StatusText(status)
+	}
+	body, err := json.Marshal(struct {
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Detail string `json:"detail,omitempty"`
+	}{title, status, detail})
+	if err != nil {
+		panic("httpd: strings and an int always marshal: " + err.Error())
+	}
+	h := w.Header()
+	// What describes the answer that was hoped for must not describe this one.
+	for _, name := range []string{"Content-Length", "Content-Encoding", "ETag", "Last-Modified"} {
+		h.Del(name)
+	}
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(append(body, '\n')) // a client that went away has no one to tell
+}

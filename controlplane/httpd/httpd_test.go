@@ -1,0 +1,87 @@
+package httpd
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestProblem(t *testing.T) {
+	for _, c := range []struct {
+		status        int
+		title, detail string
+		wantTitle     string
+	}{
+		{409, "No publisher yet", "Try again in 2 seconds.", "No publisher yet"},
+		{403, "", "The Host \"evil\u2028\" is foreign.", "Forbidden"},
+		{400, "", "", "Bad Request"},
+	} {
+		w := httptest.NewRecorder()
+		w.Header().Set("ETag", `"stale"`)
+		w.Header().Set("Retry-After", "2")
+		Problem(w, c.status, c.title, c.detail)
+		if w.Code != c.status || w.Header().Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%d: got %d, %q", c.status, w.Code, w.Header().Get("Content-Type"))
+		}
+		if w.Header().Get("ETag") != "" || w.Header().Get("Retry-After") != "2" {
+			t.Errorf("%d: headers %v", c.status, w.Header())
+		}
+		var got struct {
+			Type, Title, Detail string
+			Status              int
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Title != c.wantTitle || got.Status != c.status || got.Detail != c.detail || got.Type != "" {
+			t.Errorf("%d: document %+v", c.status, got)
+		}
+	}
+}
+
+func TestServerRefusesLargeHeaders(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := NewServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	defer srv.Close()
+	go srv.Serve(ln)
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// net/http allows 4 KiB beyond MaxHeaderBytes.
+	go io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nA: "+strings.Repeat("a", maxHeaderBytes+8<<10)+"\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
+// A server with a zero timeout waits for ever: one forgotten field is an outage.
+func TestServerHasEveryTimeout(t *testing.T) {
+	srv := NewServer(nil, slog.New(slog.DiscardHandler))
+	for name, d := range map[string]int64{
+		"ReadHeaderTimeout": int64(srv.ReadHeaderTimeout),
+		"ReadTimeout":       int64(srv.ReadTimeout),
+		"WriteTimeout":      int64(srv.WriteTimeout),
+		"IdleTimeout":       int64(srv.IdleTimeout),
+		"MaxHeaderBytes":    int64(srv.MaxHeaderBytes),
+	} {
+		if d <= 0 {
+			t.Errorf("%s is unlimited", name)
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package feedback
+
+import (
+	"sort"
+	"time"
+
+	"sluice/dataplane/clock"
+)
+
+// maxMissing is how many packets of a stream may be missing at a time. More is
+// no longer a loss that retransmission should repair.
+const maxMissing = 256
+
+// Limits say how retransmissions are asked for. They are attributes: the caller
+// may change them at any time.
+type Limits struct {
+	Reorder   time.Duration // how long a gap may be mere reordering
+	Retry     time.Duration // shortest wait for an answer; the round trip where that is longer
+	GiveUp    time.Duration // how long a missing packet is worth asking for
+	Tries     int           // requests for one packet at most
+	PerSecond int           // requests for packets of one stream at most
+}
+
+// DefaultLimits returns limits for live video: within the second that they give a
+// packet, ten tries fit at short round trips.
+func DefaultLimits() Limits {
+	return Limits{
+		Reorder:   10 * time.Millisecond,
+		Retry:     20 * time.Millisecond,
+		GiveUp:    time.Second,
+		Tries:     10,
+		PerSecond: 1000,
+	}
+}
+
+// Nack knows which packets of a stream are missing and when to ask for them
+// (RFC 4585 section 6.2.1).
+type Nack struct {
+	highest uint64 // highest extended sequence number seen, 0 for none
+	missing [maxMissing]missing
+	count   int // of missing, which is in ascending order of ext
+	next    clock.Time
+
+	second clock.Time // when the current second of PerSecond began
+	asked  int        // requests in it
+}
+
+type missing struct {
+	ext   uint64
+	found clock.Time // when the gap was seen
+	due   clock.Time // when to ask next
+	tries int
+}
+
+// hopeless reports whether the limits give the packet up.
+func (m *missing) hopeless(now clock.Time, l *Limits) bool {
+	return now.Sub(m.found) >= l.GiveUp || m.due <= now && m.tries >= l.Tries
+}
+
+// Received takes note of a packet, original or retransmitted, by its extended
+// sequence number (Extend). It is true when so much is missing that only a
+// keyframe helps: everything missing is then given up and the caller asks for
+// one.
+//
+//hot:path
+func (n *Nack) Received(ext uint64, now clock.Time, l *Limits) (overrun bool) {
+	switch {
+	case n.highest == 0 || ext == n.highest+1:
+		n.highest = ext
+	case ext > n.highest:
+		overrun = n.gap(ext, now, l)
+	case n.count > 0:
+		n.fill(ext)
+	}
+	return overrun
+}
+
+// gap adds what lies between the highest packet and ext.
+func (n *Nack) gap(ext uint64, now clock.Time, l *Limits) (overrun bool) {
+	first := n.highest + 1
+	n.highest = ext
+	if ext-first > uint64(maxMissing-n.count) {
+		n.count = 0
+		return true
+	}
+	due := now.Add(l.Reorder)
+	if n.count == 0 || due < n.next {
+		n.next = due
+	}
+	for ; first < ext; first++ {
+		n.missing[n.count] = missing{ext: first, found: now, due: due}
+		n.count++
+	}
+	return false
+}
+
+// fill removes a packet that came.
+func (n *Nack) fill(ext uint64) {
+	list := n.missing[:n.count]
+	i := sort.Search(len(list), func(i int) bool { return list[i].ext >= ext })
+	if i < len(list) && list[i].ext == ext {
+		copy(list[i:], list[i+1:])
+		n.count--
+	}
+}
+
+// Due appends to out the sequence numbers to ask for now, in ascending order,
+// as many as fit its capacity. rtt is the round trip to the source, 0 for
+// unknown. What was asked for is asked for again after the round trip, each
+// time one round trip later, until the limits give it up.
+//
+//hot:path
+func (n *Nack) Due(now clock.Time, rtt time.Duration, l *Limits, out []uint16) []uint16 {
+	if n.count == 0 || now < n.next {
+		return out
+	}
+	if now.Sub(n.second) >= time.Second {
+		n.second, n.asked = now, 0
+	}
+	wait := max(rtt, l.Retry)
+	n.next = clock.Never
+	kept := 0
+	for _, m := range n.missing[:n.count] {
+		if m.hopeless(now, l) {
+			continue
+		}
+		switch {
+		case m.due > now:
+		case n.asked >= l.PerSecond:
+			m.due = n.second.Add(time.Second)
+		case len(out) < cap(out):
+			out = append(out, uint16(m.ext))
+			n.asked++
+			m.tries++
+			m.due = now.Add(wait * time.Duration(m.tries))
+		}
+		n.next = min(n.next, m.due)
+		n.missing[kept] = m
+		kept++
+	}
+	n.count = kept
+	return out
+}
+
+// Next returns when to call Due next, clock.Never when nothing is missing.
+func (n *Nack) Next() clock.Time {
+	if n.count == 0 {
+		return clock.Never
+	}
+	return n.next
+}
+
+// Missing returns how many packets are missing and not given up.
+func (n *Nack) Missing() int { return n.count }

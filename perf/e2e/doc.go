@@ -1,0 +1,25 @@
+// Package e2e tests the sluice binary with real browsers: Chromium and Firefox
+// publish over WHIP and watch each other over WHEP, across two network
+// namespaces joined by a veth pair.
+//
+// The package holds tests only. From the top:
+//
+//	matrix_test.go    publisher x viewer x codec, and the special cells
+//	page_test.go      the product's own page, driven over CDP
+//	lab_test.go       what all tests share: namespaces, binary, browsers
+//	server_test.go    one run of the binary
+//	director_test.go  tells the pages in the browsers what to do, keeps what they report
+//	verdict_test.go   when a viewer counts as playing
+//	browser_test.go   launching Chromium and Firefox
+//	cdp_test.go       a small Chrome DevTools Protocol client
+//	netns_test.go     network namespaces and processes inside them
+//	page/             the pages that run in the browsers
+//
+// No driver program sits between the tests and a browser. Each browser opens
+// one page, stage.html, which asks the test process for orders; every order
+// opens one peer.html in an iframe, which publishes or watches by hand (fetch
+// and RTCPeerConnection) and reports what it sees twice a second.
+//
+// Needs root, iproute2, and the Debian packages chromium and firefox-esr.
+// Screenshots and tables are kept with go test -artifacts.
+package e2e

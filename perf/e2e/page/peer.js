@@ -1,0 +1,246 @@
+// One publisher (WHIP) or viewer (WHEP), written by hand as a stranger to the
+// server would write it. Parameters in the URL:
+//   id      name in reports
+//   role    publish | watch
+//   url     the WHIP or WHEP endpoint
+//   kinds   av | a | v
+//   codec   video mime type to prefer, such as video/VP8; optional
+//   source  canvas | camera (publishers)
+'use strict';
+
+const params = Object.fromEntries(new URLSearchParams(location.search));
+const wants = kind => params.kinds.includes(kind[0]);
+const kinds = ['audio', 'video'].filter(wants);
+const pc = new RTCPeerConnection({bundlePolicy: 'max-bundle'});
+const pixels = {Looks: 0, Moved: 0};
+let stage = 'opening media';
+let retryAfter = null;
+let failure = '';
+let session = null;
+
+const sleep = ms => new Promise(done => setTimeout(done, ms));
+
+// --- sources -----------------------------------------------------------------
+
+// A picture that differs in every frame, drawn by a timer: requestAnimationFrame
+// may stand still where nobody looks.
+function canvasTrack() {
+  const canvas = document.createElement('canvas');
+  canvas.width = 320;
+  canvas.height = 240;
+  document.body.append(canvas);
+  const pen = canvas.getContext('2d');
+  let frame = 0;
+  setInterval(() => {
+    pen.fillStyle = `hsl(${frame * 3 % 360} 70% 40%)`;
+    pen.fillRect(0, 0, 320, 240);
+    pen.fillStyle = 'white';
+    pen.fillRect(frame * 5 % 320, 150, 60, 60);
+    pen.font = '64px monospace';
+    pen.fillText(String(frame++), 20, 100);
+  }, 50);
+  return canvas.captureStream(20).getVideoTracks()[0];
+}
+
+// A tone that rises and falls, so that its energy never stops growing.
+function toneTrack() {
+  const context = new AudioContext();
+  const tone = new OscillatorNode(context, {frequency: 440});
+  const out = new MediaStreamAudioDestinationNode(context);
+  tone.connect(out);
+  tone.start();
+  return out.stream.getAudioTracks()[0];
+}
+
+async function sourceTracks() {
+  if (params.source === 'camera') {
+    const stream = await navigator.mediaDevices.getUserMedia({
+      audio: wants('audio'),
+      video: wants('video') && {width: 320, height: 240, frameRate: 20},
+    });
+    return stream.getTracks();
+  }
+  const make = {audio: toneTrack, video: canvasTrack};
+  return kinds.map(kind => make[kind]());
+}
+
+// --- WHIP and WHEP -----------------------------------------------------------
+
+function preferCodec(transceiver) {
+  const helpers = ['video/rtx', 'video/red', 'video/ulpfec'];
+  const codecs = RTCRtpReceiver.getCapabilities('video').codecs
+    .filter(codec => codec.mimeType === params.codec || helpers.includes(codec.mimeType));
+  transceiver.setCodecPreferences(codecs);
+}
+
+async function addPublisherMedia() {
+  const tracks = await sourceTracks();
+  const stream = new MediaStream(tracks);
+  for (const track of tracks) {
+    const transceiver = pc.addTransceiver(track, {direction: 'sendonly', streams: [stream]});
+    if (track.kind === 'video' && params.codec) preferCodec(transceiver);
+  }
+}
+
+function addViewerMedia() {
+  const video = document.createElement('video');
+  video.autoplay = true;
+  video.playsInline = true;
+  video.srcObject = new MediaStream();
+  document.body.append(video);
+  pc.ontrack = event => video.srcObject.addTrack(event.track);
+  for (const kind of kinds) pc.addTransceiver(kind, {direction: 'recvonly'});
+  watchPixels(video);
+}
+
+async function completeOffer() {
+  stage = 'gathering';
+  await pc.setLocalDescription();
+  while (pc.iceGatheringState !== 'complete') {
+    await new Promise(done => pc.addEventListener('icegatheringstatechange', done, {once: true}));
+  }
+  return pc.localDescription.sdp;
+}
+
+// Posts the offer; a viewer who comes before the publisher waits as long as the
+// server says.
+async function exchange(offer) {
+  stage = 'posting';
+  for (;;) {
+    const answer = await fetch(params.url, {
+      method: 'POST',
+      headers: {'Content-Type': 'application/sdp'},
+      body: offer,
+    });
+    const text = await answer.text();
+    if (answer.status === 201) return {answer, text};
+    if (answer.status !== 409 || params.role !== 'watch') {
+      throw new Error(`POST ${params.url}: ${answer.status} ${text}\noffer:\n${offer}`);
+    }
+    stage = 'waiting';
+    retryAfter = answer.headers.get('Retry-After');
+    await sleep(1000 * (Number(retryAfter) || 1));
+  }
+}
+
+async function connect() {
+  if (params.role === 'publish') await addPublisherMedia();
+  else addViewerMedia();
+  const offer = await completeOffer();
+  const {answer, text} = await exchange(offer);
+  stage = 'answered';
+  const location = answer.headers.get('Location');
+  if (!location) throw new Error('201 shows no Location to a page of another origin');
+  session = new URL(location, answer.url);
+  await pc.setRemoteDescription({type: 'answer', sdp: text}).catch(error => {
+    throw new Error(`${error}\nanswer:\n${text}\noffer:\n${offer}`);
+  });
+}
+
+// Called by the stage.
+async function hangup() {
+  try {
+    const answer = await fetch(session, {method: 'DELETE'});
+    if (answer.status !== 200) throw new Error(`DELETE ${session}: ${answer.status} ${await answer.text()}`);
+    stage = 'ended';
+  } catch (error) {
+    fail(error);
+  }
+  pc.close();
+  await sendReport();
+}
+
+// --- what is seen ------------------------------------------------------------
+
+function watchPixels(video) {
+  const canvas = document.createElement('canvas');
+  canvas.width = 32;
+  canvas.height = 24;
+  const pen = canvas.getContext('2d', {willReadFrequently: true});
+  let before = null;
+  setInterval(() => {
+    if (video.readyState < 2) return;
+    pen.drawImage(video, 0, 0, 32, 24);
+    const now = pen.getImageData(0, 0, 32, 24).data;
+    if (before && meanDifference(before, now) > 0.5) pixels.Moved++;
+    pixels.Looks++;
+    before = now;
+  }, 250);
+}
+
+function meanDifference(a, b) {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += Math.abs(a[i] - b[i]);
+  return sum / a.length;
+}
+
+function videoStats(stats, inbound) {
+  return {
+    Codec: stats.get(inbound.codecId)?.mimeType,
+    FramesDecoded: inbound.framesDecoded,
+    FramesPerSecond: inbound.framesPerSecond,
+    FreezeCount: inbound.freezeCount,
+    FreezesDuration: inbound.totalFreezesDuration,
+    PacketsLost: inbound.packetsLost,
+    NackCount: inbound.nackCount,
+    PLICount: inbound.pliCount,
+    Width: inbound.frameWidth,
+    Height: inbound.frameHeight,
+  };
+}
+
+function audioStats(stats, inbound) {
+  return {
+    Codec: stats.get(inbound.codecId)?.mimeType,
+    PacketsReceived: inbound.packetsReceived,
+    PacketsLost: inbound.packetsLost,
+    SamplesReceived: inbound.totalSamplesReceived,
+    ConcealedSamples: inbound.concealedSamples,
+    Energy: inbound.totalAudioEnergy,
+  };
+}
+
+function remoteAddress(stats) {
+  const pair = [...stats.values()].find(s => s.type === 'candidate-pair' && s.nominated && s.state === 'succeeded');
+  return pair ? stats.get(pair.remoteCandidateId)?.address : '';
+}
+
+async function makeReport() {
+  const stats = await pc.getStats();
+  const all = [...stats.values()];
+  const received = kind => all.find(s => s.type === 'inbound-rtp' && s.kind === kind);
+  const sent = all.filter(s => s.type === 'outbound-rtp');
+  const sum = key => sent.reduce((total, s) => total + (s[key] || 0), 0);
+  const video = received('video');
+  const audio = received('audio');
+  return {
+    ID: params.id,
+    State: stage === 'answered' ? pc.connectionState : stage,
+    Error: failure,
+    RetryAfter: retryAfter,
+    Remote: remoteAddress(stats),
+    Video: video && videoStats(stats, video),
+    Audio: audio && audioStats(stats, audio),
+    Sent: sent.length ? {FramesEncoded: sum('framesEncoded'), PacketsSent: sum('packetsSent')} : undefined,
+    Pixels: pixels,
+  };
+}
+
+async function sendReport() {
+  const body = JSON.stringify(await makeReport());
+  await fetch('/report', {method: 'POST', body});
+}
+
+function fail(error) {
+  failure = `${error}\n${error.stack || ''}`;
+}
+
+async function keepReporting() {
+  while (stage !== 'ended') {
+    await sendReport();
+    await sleep(500);
+  }
+}
+
+connect().catch(fail);
+keepReporting();

@@ -1,0 +1,76 @@
+package e2e
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+const adminAddr = "127.0.0.1:9080"
+
+// server is one run of the binary, in the servers' namespace.
+type server struct {
+	url  string // of the HTTP listener, without a slash at the end
+	proc *process
+}
+
+// serve runs the binary on host until the test ends. The test fails if the
+// binary exits before that, or does not exit when asked.
+func (l *lab) serve(t *testing.T, host string) *server {
+	t.Helper()
+	addr := net.JoinHostPort(host, "8080")
+	proc, err := l.servers.start(filepath.Join(t.TempDir(), "server.log"), nil,
+		l.binary, "run", "--http", addr, "--admin", adminAddr, "--media", net.JoinHostPort(host, "8189"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{url: "http://" + addr, proc: proc}
+	t.Cleanup(func() { s.end(t) })
+	s.awaitReady(t, l.servers)
+	return s
+}
+
+func (s *server) end(t *testing.T) {
+	if !s.proc.running() {
+		t.Errorf("the server exited by itself: %v", s.proc.cmd.ProcessState)
+	} else if !s.proc.stop(10 * time.Second) {
+		t.Error("the server did not exit within 10 s of SIGTERM")
+	}
+	if t.Failed() {
+		t.Logf("the server printed:\n%s", s.proc.tail())
+	}
+}
+
+// awaitReady polls readyz: the binary has no other way to tell.
+func (s *server) awaitReady(t *testing.T, ns *netns) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	client := &http.Client{Transport: &http.Transport{DialContext: ns.dial, DisableKeepAlives: true}}
+	for s.proc.running() && ctx.Err() == nil {
+		if answers(ctx, client, "http://"+adminAddr+"/readyz") {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatal("the server never answered /readyz with 200")
+}
+
+func answers(ctx context.Context, client *http.Client, url string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
+
+func (s *server) whip(stream string) string { return s.url + "/whip/" + stream }
+func (s *server) whep(stream string) string { return s.url + "/whep/" + stream }

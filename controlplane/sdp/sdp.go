@@ -41,6 +41,9 @@ type Mismatch struct {
 }
 
 func (m *Mismatch) Error() string {
+	if m.Published.Codec == codec.Unknown {
+		return "the stream carries nothing yet"
+	}
 	if len(m.Offered) == 0 {
 		return fmt.Sprintf("the stream's %v is %v, but the offer asks for no %v", m.Kind, m.Published, m.Kind)
 	}
@@ -62,9 +65,8 @@ type Selection struct {
 	// Media holds one element for each m-section of the offer, in its order.
 	Media []Media
 
-	bundle   bool // the offer has a BUNDLE group, so the answer has one
-	send     bool // we send: the peer is a viewer
-	extMixed bool // a=extmap-allow-mixed was offered for the whole session
+	offer *Offer
+	send  bool // we send: the peer is a viewer
 }
 
 // Fingerprint is the hash of a certificate (RFC 8122).
@@ -98,13 +100,6 @@ type Media struct {
 
 	section  *section
 	format   format
-	inactive bool // stays in the BUNDLE group, carries nothing
-}
-
-// Format is what flows in a track.
-type Format struct {
-	Codec     codec.Codec
-	ClockRate uint32 // Hz
-	Channels  int    // of audio; 0 for video
-	Fmtp      string // format parameters that matter to a decoder, "name=value;name=value"
+	inactive bool              // stays in the BUNDLE group, carries nothing
+	directed [wire.NumExt]bool // the offer gave the extension a direction
 }

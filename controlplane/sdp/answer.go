@@ -1,0 +1,245 @@
+package sdp
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"sluice/dataplane/wire"
+)
+
+// Local is our side of a session, for the answer.
+type Local struct {
+	Ufrag, Pwd string // RFC 8839 section 5.4: at least 4 and 22 letters, digits, + or /
+	// Fingerprint is the SHA-256 of our certificate, "AB:CD:…".
+	Fingerprint string
+	// Candidates are where we are reached, best first; 16 are told.
+	Candidates []Candidate
+	// SessionID is any number that no other session has (RFC 9429 section 5.2.1).
+	SessionID uint64
+}
+
+// Candidate is one of our UDP addresses.
+type Candidate struct {
+	Addr     netip.AddrPort
+	Priority uint32 // RFC 8445 section 5.1.2.1
+}
+
+const maxAnswered = 16
+
+// HostCandidates gives addresses their order and priorities: IPv4 first, since
+// some clients (FFmpeg) try the first candidate only, otherwise as given. All
+// are of type host and of component 1.
+func HostCandidates(addrs []netip.AddrPort) []Candidate {
+	sorted := slices.Clone(addrs)
+	for i, a := range sorted {
+		sorted[i] = netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+	}
+	slices.SortStableFunc(sorted, func(a, b netip.AddrPort) int { return a.Addr().BitLen() - b.Addr().BitLen() })
+	candidates := make([]Candidate, len(sorted))
+	for i, a := range sorted {
+		const typeHost, component = 126, 1
+		local := 65535 - uint32(min(i, 65535))
+		candidates[i] = Candidate{a, typeHost<<24 + local<<8 + 256 - component}
+	}
+	return candidates
+}
+
+// Answer writes the answer, under 8192 bytes in lines that end in CRLF.
+//
+// ice-options says ice2 only (RFC 8445 section 10): all candidates are in the
+// answer and none of the peer's are needed, so there is nothing to trickle.
+func (s *Selection) Answer(l Local) []byte {
+	w := &writer{}
+	w.line("v=0")
+	w.line("o=- %d 1 IN IP4 0.0.0.0", l.SessionID>>1) // 63 bits, RFC 9429 section 5.2.1
+	w.line("s=-")
+	w.line("t=0 0")
+	w.line("a=ice-lite")
+	w.line("a=ice-options:ice2")
+	if mids := s.bundled(); len(mids) > 0 {
+		w.line("a=group:BUNDLE %s", strings.Join(mids, " "))
+	}
+	if s.offer.session.has("extmap-allow-mixed") {
+		w.line("a=extmap-allow-mixed")
+	}
+	tagged := s.tagged()
+	for i := range s.Media {
+		m := &s.Media[i]
+		if !m.Accepted && !m.inactive {
+			w.reject(m)
+			continue
+		}
+		w.media(m, l, s.send)
+		if m == tagged {
+			w.candidates(l.Candidates)
+		}
+	}
+	return w.Bytes()
+}
+
+// bundled returns the mids that stay in the BUNDLE group, in its order.
+func (s *Selection) bundled() []string {
+	var mids []string
+	for _, section := range s.offer.group {
+		if m := s.of(section); m.Accepted || m.inactive {
+			mids = append(mids, section.mid)
+		}
+	}
+	return mids
+}
+
+// tagged returns the m-section that describes the transport: the first of the
+// BUNDLE group, or the only one (RFC 9143 section 7.3.1).
+func (s *Selection) tagged() *Media {
+	for _, section := range slices.Concat(s.offer.group, s.offer.sections) {
+		if m := s.of(section); m.Accepted || m.inactive {
+			return m
+		}
+	}
+	return nil
+}
+
+func (s *Selection) of(section *section) *Media {
+	return &s.Media[slices.Index(s.offer.sections, section)]
+}
+
+// writer writes lines.
+type writer struct{ bytes.Buffer }
+
+func (w *writer) line(format string, args ...any) {
+	fmt.Fprintf(w, format, args...)
+	w.WriteString("\r\n")
+}
+
+// reject writes a section with port 0, which is out of the BUNDLE group
+// (RFC 9143 section 7.3.3).
+func (w *writer) reject(m *Media) {
+	w.line("m=%s 0 %s %s", m.section.media, m.section.proto, m.section.fmts[0])
+	w.line("c=IN IP4 0.0.0.0")
+	if m.MID != "" {
+		w.line("a=mid:%s", m.MID)
+	}
+	w.line("a=inactive")
+}
+
+// media writes a section that is accepted or inactive. Port 9 stands for "see
+// the candidates" (RFC 9429 section 5.2.1), also where the offer said 0 and
+// bundle-only: 0 would reject it.
+func (w *writer) media(m *Media, l Local, send bool) {
+	types := fmt.Sprint(m.format.pt)
+	if m.RTXPT != 0 {
+		types = fmt.Sprint(types, " ", m.RTXPT)
+	}
+	w.line("m=%s 9 %s %s", m.section.media, m.section.proto, types)
+	w.line("c=IN IP4 0.0.0.0")
+	w.line("a=mid:%s", m.MID)
+	w.line("a=%s", m.direction(send))
+	w.line("a=ice-ufrag:%s", l.Ufrag)
+	w.line("a=ice-pwd:%s", l.Pwd)
+	w.line("a=fingerprint:sha-256 %s", l.Fingerprint)
+	w.line("a=setup:passive")
+	w.line("a=rtcp-mux")
+	w.line("a=rtcp-mux-only")
+	if m.section.has("rtcp-rsize") {
+		w.line("a=rtcp-rsize")
+	}
+	if m.section.has("extmap-allow-mixed") {
+		w.line("a=extmap-allow-mixed")
+	}
+	w.formats(m)
+	w.exts(m, send)
+	if m.Accepted && send {
+		w.sources(m)
+	}
+}
+
+func (m *Media) direction(send bool) string {
+	switch {
+	case m.inactive:
+		return "inactive"
+	case send:
+		return "sendonly"
+	}
+	return "recvonly"
+}
+
+func (w *writer) formats(m *Media) {
+	if m.format.mapped {
+		w.line("a=rtpmap:%s", m.format.rtpmap())
+	}
+	if m.format.Fmtp != "" {
+		w.line("a=fmtp:%d %s", m.format.pt, m.format.Fmtp)
+	}
+	for _, fb := range []struct {
+		name   string
+		agreed bool
+	}{
+		{"nack", m.Feedback.NACK},
+		{"nack pli", m.Feedback.PLI},
+		{"ccm fir", m.Feedback.FIR},
+		{"transport-cc", m.Feedback.TransportCC},
+	} {
+		if fb.agreed {
+			w.line("a=rtcp-fb:%d %s", m.PT, fb.name)
+		}
+	}
+	if m.RTXPT != 0 {
+		w.line("a=rtpmap:%d rtx/%d", m.RTXPT, m.Format.ClockRate)
+		w.line("a=fmtp:%d apt=%d", m.RTXPT, m.PT)
+	}
+}
+
+func (w *writer) exts(m *Media, send bool) {
+	way := "recvonly"
+	if send {
+		way = "sendonly"
+	}
+	for e, id := range m.ExtIDs {
+		switch {
+		case id == 0:
+		case m.directed[e]:
+			w.line("a=extmap:%d/%s %s", id, way, wire.Ext(e).URI())
+		default:
+			w.line("a=extmap:%d %s", id, wire.Ext(e).URI())
+		}
+	}
+}
+
+// sources names what we send. Browsers go by mid and msid, others still want
+// the SSRCs (GStreamer, werift, libdatachannel).
+func (w *writer) sources(m *Media) {
+	cname := token(m.CNAME)
+	w.line("a=msid:%s %v", token(m.MSID), m.Kind)
+	if m.RTXPT != 0 {
+		w.line("a=ssrc-group:FID %d %d", m.SSRC, m.RTXSSRC)
+	}
+	w.line("a=ssrc:%d cname:%s", m.SSRC, cname)
+	if m.RTXPT != 0 {
+		w.line("a=ssrc:%d cname:%s", m.RTXSSRC, cname)
+	}
+}
+
+// token makes a name safe to stand in a line: 64 characters of a token at most
+// (RFC 8830 section 2), "-" for each other character and for no name.
+func token(name string) string {
+	if name == "" {
+		return "-"
+	}
+	safe := strings.Map(func(r rune) rune {
+		if tokenChar(r) {
+			return r
+		}
+		return '-'
+	}, name)
+	return safe[:min(len(safe), 64)]
+}
+
+func (w *writer) candidates(candidates []Candidate) {
+	for i, c := range candidates[:min(len(candidates), maxAnswered)] {
+		w.line("a=candidate:%d 1 udp %d %s %d typ host", i+1, c.Priority, c.Addr.Addr(), c.Addr.Port())
+	}
+	w.line("a=end-of-candidates")
+}

@@ -1,0 +1,83 @@
+package attr
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Code is the errno that a file in sysfs would give.
+type Code string
+
+// The codes.
+const (
+	EINVAL Code = "EINVAL" // not a value of this kind
+	ERANGE Code = "ERANGE" // of this kind, but out of bounds
+	EACCES Code = "EACCES" // cannot be read or written (now)
+	ENOENT Code = "ENOENT" // no such attribute
+)
+
+// Error says why an attribute was not read or written. Nothing has changed.
+type Error struct {
+	Code   Code
+	Path   string
+	Reason string
+}
+
+func (e *Error) Error() string { return clip(e.Path) + ": " + e.Reason }
+
+func fail(c Code, path, format string, args ...any) *Error {
+	return &Error{c, path, fmt.Sprintf(format, args...)}
+}
+
+// clip makes what came from outside fit into a line of plain ASCII.
+func clip(s string) string {
+	q := quote(s)
+	return q[1 : len(q)-1]
+}
+
+// quote is clip between quotation marks.
+func quote(s string) string {
+	const most = 64
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return strconv.QuoteToASCII(s)
+}
+
+// nearest returns the path that was probably meant, or "".
+func nearest(path string, paths []string) string {
+	if len(path) > 128 {
+		return "" // the distance takes len(path) steps a byte
+	}
+	best, least := "", len(path)/3+1
+	for _, p := range paths {
+		if len(p) > len(path) && p[len(p)-len(path)-1:] == "/"+path {
+			return p // the last segments alone
+		}
+		if d := distance(path, p); d < least {
+			best, least = p, d
+		}
+	}
+	return best
+}
+
+// distance is the edit distance of Levenshtein.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, diagonal+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -69,6 +69,10 @@ type MasterKey struct {
 	Salt [14]byte
 }
 
+// CNAME is the canonical name of all that we send (RFC 3550 section 6.5.1): the
+// streams of a session are synchronised, and sessions do not mix.
+const CNAME = "sluice"
+
 // Command is what the control plane asks of a shard.
 type Command interface{ command() }
 
@@ -107,7 +111,6 @@ type Send struct {
 	RTXPT     uint8 // 0 for none: retransmissions repeat the packet itself
 	SSRC      uint32
 	RTXSSRC   uint32
-	CNAME     string
 	ExtIDs    wire.ExtIDs
 	ExtMixed  bool // the viewer takes two-byte extensions (RFC 8285 section 6)
 	Feedback  Feedback
@@ -118,9 +121,11 @@ type Feedback struct {
 	NACK, PLI, FIR, TransportCC, ReducedSize bool
 }
 
-// InstallKeys gives a session its SRTP keys: media flows from then on.
+// InstallKeys gives a session its SRTP keys: media flows from then on. Path is
+// where the handshake ended, and where media goes first.
 type InstallKeys struct {
 	ID   SessionID
+	Path pkt.Path
 	Keys Keys
 }
 

@@ -1,0 +1,162 @@
+// Package engine is one shard's whole brain: sessions, ingresses, routes and
+// egresses. It is sans-IO: datagrams, commands and instants go in, datagrams,
+// events and the next deadline come out, and the same inputs give the same
+// outputs.
+//
+// The contract of the shell: one goroutine calls; after each Handle it drains
+// PollTransmit, PollRelay and PollEvent before the next. An engine that may not
+// drain (the kernel takes no more) keeps what it owes in each route's history.
+//
+// Files in packet order: datagram.go (classify, find the session), stun.go,
+// rtp.go (authenticate, number, keep), fanout.go (rewrite, protect), rtcp.go
+// (what peers report), feedback.go (what we report), relay.go (other shards);
+// beside them command.go, timeout.go and state.go.
+package engine
+
+import (
+	"time"
+
+	"sluice/dataplane/clock"
+	"sluice/dataplane/feedback"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
+	"sluice/dataplane/srtp"
+)
+
+// Config is fixed for an engine's life.
+type Config struct {
+	Shard, Shards int
+	// Capacities: what does not fit is refused by the control plane, which
+	// counts; the engine panics rather than lose a command.
+	Sessions, Streams int
+	Seed              uint64    // of the numbers that need not be secret
+	NTPOrigin         clock.NTP // wall clock at clock.Time 0
+}
+
+// Settings can change at any time (Engine.Configure).
+type Settings struct {
+	MTU             int           // bytes of UDP payload that we send at most
+	HistoryPackets  int           // kept per video route, a power of two; audio keeps a quarter
+	HistoryBytes    int           // likewise
+	KeyframeEvery   time.Duration // at most one keyframe request per source in this time
+	StartAge        time.Duration // a new viewer starts on a keyframe that is at most so old
+	SetupTimeout    time.Duration // from POST to the first check, and from there to the keys
+	FeedbackEvery   time.Duration // transport-wide feedback to publishers
+	ResendPerSecond int           // retransmissions to one viewer of one route at most
+	Nack            feedback.Limits
+}
+
+// DefaultSettings returns the settings that the attributes default to.
+func DefaultSettings() Settings {
+	return Settings{
+		MTU:             1452,
+		HistoryPackets:  1024,
+		HistoryBytes:    1 << 20,
+		KeyframeEvery:   500 * time.Millisecond,
+		StartAge:        time.Second,
+		SetupTimeout:    30 * time.Second,
+		FeedbackEvery:   100 * time.Millisecond,
+		ResendPerSecond: 1000,
+		Nack:            feedback.DefaultLimits(),
+	}
+}
+
+// Engine is one shard's state and decisions. Not safe for concurrent use.
+type Engine struct {
+	cfg Config
+	set Settings
+	now clock.Time
+
+	// Flat state, and beside it what is derived from it.
+	sessions  pkt.Slab[session]
+	ingresses pkt.Slab[ingress]
+	egresses  pkt.Slab[egress]
+	links     []link // by session index
+
+	// Indexes, derived.
+	byID     map[msg.SessionID]pkt.Handle
+	byUfrag  map[string]pkt.Handle
+	byRemote map[pkt.Addr]pkt.Handle
+	foreign  map[pkt.Addr]foreignOwner // remote addresses of other shards' sessions
+	routes   map[msg.RouteID]*route
+	sources  []pkt.Handle // ingresses, for the timers
+
+	// Outputs that wait to be polled.
+	control   *pkt.Batch // answers, reports, retransmissions
+	controlAt int        // runs of control already handed over
+	dirty     []*route   // routes with packets that some egress has not seen
+	outboxes  []outbox   // by shard
+	punts     []msg.Punt
+	selected  []msg.PairSelected
+	closed    []msg.SessionClosed
+
+	serial      uint64 // of sources
+	random      uint64
+	refusals    int // unauthenticated error responses in this second
+	nextFast    clock.Time
+	nextSlow    clock.Time
+	scratch     [1500]byte
+	nackScratch [256]uint16
+	cipher      srtp.Scratch
+	Counters    Counters
+}
+
+// Sizes of the queues towards the shell. They are drained each turn.
+const (
+	controlBytes = 128 << 10
+	controlRuns  = 512
+	maxPunts     = 64
+	outboxBytes  = 128 << 10
+	maxOutbox    = 256
+)
+
+// New returns an engine without sessions.
+func New(cfg Config, set Settings) *Engine {
+	e := &Engine{
+		cfg: cfg, set: set,
+		sessions:  pkt.NewSlab(make([]session, cfg.Sessions)),
+		ingresses: pkt.NewSlab(make([]ingress, cfg.Streams)),
+		egresses:  pkt.NewSlab(make([]egress, 2*cfg.Sessions)),
+		links:     make([]link, cfg.Sessions),
+		byID:      map[msg.SessionID]pkt.Handle{},
+		byUfrag:   map[string]pkt.Handle{},
+		byRemote:  map[pkt.Addr]pkt.Handle{},
+		foreign:   map[pkt.Addr]foreignOwner{},
+		routes:    map[msg.RouteID]*route{},
+		control:   pkt.NewBatch(make([]byte, controlBytes), controlRuns),
+		outboxes:  make([]outbox, cfg.Shards),
+		random:    cfg.Seed | 1,
+	}
+	return e
+}
+
+// Configure changes the settings. Routes keep the history they have.
+func (e *Engine) Configure(set Settings) { e.set = set }
+
+// PollEvent returns the next event, false when there is none.
+func (e *Engine) PollEvent(ev *msg.Event) bool {
+	switch {
+	case len(e.closed) > 0:
+		*ev, e.closed = e.closed[0], e.closed[1:]
+	case len(e.punts) > 0:
+		*ev, e.punts = e.punts[0], e.punts[1:]
+	case len(e.selected) > 0:
+		*ev, e.selected = e.selected[0], e.selected[1:]
+	default:
+		return false
+	}
+	return true
+}
+
+// rand returns numbers that need not be secret: where sequence numbers start
+// (splitmix64).
+func (e *Engine) rand() uint64 {
+	e.random += 0x9e3779b97f4a7c15
+	z := e.random
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// wall returns the NTP time of an instant.
+func (e *Engine) wall(t clock.Time) clock.NTP { return e.cfg.NTPOrigin.Add(time.Duration(t)) }

@@ -1,0 +1,217 @@
+package engine
+
+import (
+	"sluice/dataplane/history"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
+	"sluice/dataplane/wire"
+)
+
+// markDirty notes that a route has something its viewers have not got.
+//
+//hot:path
+func (e *Engine) markDirty(r *route) {
+	e.markRemotes(r)
+	if !r.dirty {
+		r.dirty = true
+		e.dirty = append(e.dirty, r)
+	}
+}
+
+// PollTransmit adds to tx what is to be sent, grouped by destination. It
+// returns true when tx was full before everything was in it.
+//
+//hot:path
+func (e *Engine) PollTransmit(tx *pkt.Batch) (more bool) {
+	if !e.drainControl(tx) {
+		return true
+	}
+	for len(e.dirty) > 0 {
+		r := e.dirty[len(e.dirty)-1]
+		if !e.fanOut(r, tx) {
+			return true
+		}
+		r.dirty = false
+		e.dirty = e.dirty[:len(e.dirty)-1]
+	}
+	return false
+}
+
+// drainControl copies the answers, reports and retransmissions to tx; false
+// when they do not fit.
+//
+//hot:path
+func (e *Engine) drainControl(tx *pkt.Batch) bool {
+	runs := e.control.Runs()
+	for ; e.controlAt < len(runs); e.controlAt++ {
+		run := &runs[e.controlAt]
+		for b := e.control.Bytes(run); len(b) > 0; {
+			n := min(int(run.Segment), len(b))
+			slot := tx.Reserve(n)
+			if slot == nil {
+				run.Off, run.Len = run.Off+run.Len-int32(len(b)), int32(len(b))
+				return false
+			}
+			copy(slot, b[:n])
+			tx.Commit(&run.Path, n)
+			e.Counters.TxPackets++
+			e.Counters.TxBytes += uint64(n)
+			b = b[n:]
+		}
+	}
+	e.control.Reset()
+	e.controlAt = 0
+	return true
+}
+
+// fanOut serves a route's viewers, subscriber-major: one viewer's key schedule
+// stays hot over the burst, and its packets line up in one run. Who is served
+// first rotates, so that nobody is always last. False when tx is full; what is
+// left goes on from the cursors.
+//
+//hot:path
+func (e *Engine) fanOut(r *route, tx *pkt.Batch) bool {
+	for n := len(r.egresses); r.turn < n; r.turn++ {
+		if !e.serve(r, r.egresses[(r.first+r.turn)%n], tx) {
+			return false
+		}
+	}
+	r.turn = 0
+	r.first++
+	return true
+}
+
+// serve sends one viewer what it has not got yet.
+//
+//hot:path
+func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
+	eg := e.egresses.Get(h)
+	s := e.sessions.Get(eg.session)
+	l := &e.links[eg.session.Index()]
+	path := s.agent.Selected()
+	if l.ciphers == nil || path == nil || r.ring == nil {
+		return true
+	}
+	if !eg.started && !e.start(r, eg) {
+		return true
+	}
+	if eg.reportNo != r.reportNo && !e.sendReport(r, eg, s, l, path, tx) {
+		return false
+	}
+	if eg.cursor < r.ring.Tail() {
+		e.fellBehind(r, eg)
+	}
+	for head := r.ring.Head(); eg.cursor < head; eg.cursor++ {
+		p, data := r.ring.At(eg.cursor)
+		if p.Seq < eg.startSeq {
+			e.Counters.Drops[wire.DropLate]++
+			continue
+		}
+		slot := tx.Reserve(e.set.MTU)
+		if slot == nil {
+			return false
+		}
+		n := e.write(eg, l, slot, p, data)
+		if n == 0 {
+			e.Counters.Drops[wire.DropMTU]++
+			continue
+		}
+		tx.Commit(path, n)
+		eg.packets++
+		eg.octets += uint32(len(p.Payload(data)))
+		e.Counters.TxPackets++
+		e.Counters.TxBytes += uint64(n)
+		e.Counters.Forwarded++
+	}
+	return true
+}
+
+// start decides where a viewer begins: on the newest keyframe if that is young
+// enough, else when the next one comes, which is asked for; audio at once.
+func (e *Engine) start(r *route, eg *egress) bool {
+	at := r.ring.Head() - 1
+	if r.kind == msg.Video {
+		if !r.hasKey || r.keyAt < r.ring.Tail() || e.now.Sub(e.keyframe(r).Arrived) > e.set.StartAge {
+			e.requestKeyframe(r)
+			return false
+		}
+		at = r.keyAt
+	}
+	if at < r.ring.Tail() || at >= r.ring.Head() {
+		return false
+	}
+	p, _ := r.ring.At(at)
+	eg.started, eg.cursor, eg.startSeq = true, at, p.Seq
+	// Half of the sequence space stays in front of the first rollover
+	// (RFC 3711 section 3.3.1 guesses a rollover counter of 0 for the first packet).
+	eg.view.SeqDelta = e.rand()&0x7fff - p.Seq
+	return true
+}
+
+func (e *Engine) keyframe(r *route) *history.Packet {
+	p, _ := r.ring.At(r.keyAt)
+	return p
+}
+
+// fellBehind moves a viewer whose backlog was overwritten to what is left. It
+// sees a gap, and will ask for a keyframe itself.
+func (e *Engine) fellBehind(r *route, eg *egress) {
+	e.Counters.Drops[wire.DropViewerBehind] += r.ring.Tail() - eg.cursor
+	eg.cursor = r.ring.Tail()
+}
+
+// write makes a viewer's packet in slot: rewritten, protected. 0 when it does
+// not fit.
+//
+//hot:path
+func (e *Engine) write(eg *egress, l *link, slot []byte, p *history.Packet, data []byte) int {
+	n, index := eg.view.Write(slot[:len(slot)-rtpOverhead], p, data)
+	if n == 0 {
+		return 0
+	}
+	return l.ciphers.ProtectRTP(slot, n, eg.view.SSRC, index)
+}
+
+// writeAgain makes a retransmission in slot.
+//
+//hot:path
+func (e *Engine) writeAgain(eg *egress, l *link, slot []byte, p *history.Packet, data []byte) int {
+	if eg.rtxPT == 0 {
+		return e.write(eg, l, slot, p, data)
+	}
+	n := eg.view.WriteRTX(slot[:len(slot)-rtpOverhead], p, data, uint16(eg.rtxIndex), eg.rtxSSRC, eg.rtxPT)
+	if n == 0 {
+		return 0
+	}
+	n = l.ciphers.ProtectRTP(slot, n, eg.rtxSSRC, eg.rtxIndex)
+	eg.rtxIndex++
+	return n
+}
+
+// rtpOverhead is by how much protection grows an RTP packet: the longest tag.
+const rtpOverhead = 16
+
+// sendReport passes the source's last sender report on in the viewer's terms
+// (RFC 3550 section 6.4.1). False when tx is full.
+func (e *Engine) sendReport(r *route, eg *egress, s *session, l *link, path *pkt.Path, tx *pkt.Batch) bool {
+	slot := tx.Reserve(e.set.MTU)
+	if slot == nil {
+		return false
+	}
+	now := e.wall(e.now)
+	elapsed := uint64(now - r.report.ntp)
+	b := wire.AppendSenderReport(slot[:0], &wire.SenderReport{
+		SSRC:    eg.view.SSRC,
+		NTP:     now,
+		RTP:     r.report.rtp + uint32(elapsed>>32)*r.clockRate + uint32(elapsed&0xffffffff*uint64(r.clockRate)>>32),
+		Packets: eg.packets, Octets: eg.octets,
+	})
+	b = wire.AppendDescription(b, eg.view.SSRC, msg.CNAME)
+	if n := e.protectRTCP(s, l, slot, len(b), eg.view.SSRC); n > 0 {
+		tx.Commit(path, n)
+		e.Counters.TxPackets++
+		e.Counters.TxBytes += uint64(n)
+	}
+	eg.reportNo = r.reportNo
+	return true
+}

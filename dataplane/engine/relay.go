@@ -1,0 +1,240 @@
+package engine
+
+import (
+	"sluice/dataplane/clock"
+	"sluice/dataplane/history"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
+	"sluice/dataplane/wire"
+)
+
+// RelayKind says what one shard tells another.
+type RelayKind uint8
+
+// The kinds.
+const (
+	RelayDatagram RelayKind = iota // a datagram that landed here and is yours
+	RelayOwner                     // Path.Remote is mine: relay what comes from there
+	RelayMedia                     // a packet of a route that you have viewers of
+	RelayReport                    // that route's clock
+	RelayKeyframe                  // a viewer of mine needs a keyframe of your route
+)
+
+// Relay is a message between shards. Which fields count is said by the kind.
+// Data is good until the next Handle of the engine that gave it.
+type Relay struct {
+	Kind    RelayKind
+	Path    pkt.Path   // RelayDatagram, RelayOwner
+	Arrived clock.Time // RelayDatagram
+	Route   msg.RouteID
+	Source  uint64         // RelayReport
+	Report  senderReport   // RelayReport
+	Packet  history.Packet // RelayMedia
+	Data    []byte         // RelayDatagram, RelayMedia
+}
+
+// outbox is what waits for another shard.
+type outbox struct {
+	queue []Relay
+	buf   []byte   // what the queue's Data points into
+	media []*route // routes with packets for that shard
+}
+
+// remote is another shard's place in a route's history.
+type remote struct {
+	shard  int
+	cursor uint64
+	queued bool // the route is in the outbox's media
+}
+
+// foreignOwner is the shard that owns a remote address.
+type foreignOwner struct {
+	shard   int
+	renewed clock.Time
+}
+
+// maxForeign bounds what is remembered of other shards' peers.
+const maxForeign = 1 << 14
+
+// PollRelay returns the next message for another shard, false when there is
+// none.
+//
+//hot:path
+func (e *Engine) PollRelay(shard int, m *Relay) bool {
+	o := &e.outboxes[shard]
+	if len(o.queue) > 0 {
+		*m = o.queue[0]
+		if o.queue = o.queue[1:]; len(o.queue) == 0 {
+			o.buf = o.buf[:0]
+		}
+		return true
+	}
+	for len(o.media) > 0 {
+		r := o.media[len(o.media)-1]
+		if e.nextMedia(r, r.remoteFor(shard), m) {
+			return true
+		}
+		o.media = o.media[:len(o.media)-1]
+	}
+	return false
+}
+
+// nextMedia gives a shard the next packet of a route that it has not got;
+// false when it has all.
+//
+//hot:path
+func (e *Engine) nextMedia(r *route, to *remote, m *Relay) bool {
+	if to == nil {
+		return false
+	}
+	if tail := r.ring.Tail(); to.cursor < tail {
+		e.Counters.Drops[wire.DropRelayFull] += tail - to.cursor
+		to.cursor = tail
+	}
+	if to.cursor == r.ring.Head() {
+		to.queued = false
+		return false
+	}
+	p, data := r.ring.At(to.cursor)
+	to.cursor++
+	e.Counters.Relayed++
+	*m = Relay{Kind: RelayMedia, Route: r.id, Packet: *p, Data: data}
+	return true
+}
+
+func (r *route) remoteFor(shard int) *remote {
+	for i := range r.remotes {
+		if r.remotes[i].shard == shard {
+			return &r.remotes[i]
+		}
+	}
+	return nil
+}
+
+// followRoute makes a route's remotes those shards that have viewers. A new one
+// starts at the newest keyframe, as a viewer would.
+func (e *Engine) followRoute(r *route, shards uint64) {
+	kept := r.remotes[:0]
+	for shard := range e.cfg.Shards {
+		if shard == e.cfg.Shard || shards>>shard&1 == 0 {
+			continue
+		}
+		to := remote{shard: shard, cursor: e.entry(r)}
+		if old := r.remoteFor(shard); old != nil {
+			to = *old
+		}
+		kept = append(kept, to)
+	}
+	r.remotes = kept
+	if r.ring != nil {
+		e.markRemotes(r)
+	}
+}
+
+// entry is the position where who joins a route begins.
+func (e *Engine) entry(r *route) uint64 {
+	switch {
+	case r.ring == nil:
+		return 0
+	case r.hasKey && r.keyAt >= r.ring.Tail():
+		return r.keyAt
+	}
+	return r.ring.Head()
+}
+
+// markRemotes queues a route for the shards that follow it.
+//
+//hot:path
+func (e *Engine) markRemotes(r *route) {
+	for i := range r.remotes {
+		to := &r.remotes[i]
+		if !to.queued {
+			to.queued = true
+			o := &e.outboxes[to.shard]
+			o.media = append(o.media, r)
+		}
+	}
+}
+
+// relay queues a small message; data is copied.
+func (e *Engine) relay(shard int, m Relay, data []byte) wire.Drop {
+	o := &e.outboxes[shard]
+	if len(o.buf)+len(data) > outboxBytes || len(o.queue) == maxOutbox {
+		return wire.DropRelayFull
+	}
+	if o.buf == nil {
+		o.buf = make([]byte, 0, outboxBytes)
+		o.queue = make([]Relay, 0, maxOutbox)
+	}
+	at := len(o.buf)
+	o.buf = append(o.buf, data...)
+	m.Data = o.buf[at:]
+	o.queue = append(o.queue, m)
+	return wire.Kept
+}
+
+func (e *Engine) relayDatagram(shard int, d *pkt.Datagram) wire.Drop {
+	e.Counters.Misplaced++
+	return e.relay(shard, Relay{Kind: RelayDatagram, Path: d.Path, Arrived: d.Arrived}, d.Data)
+}
+
+func (e *Engine) relayKeyframe(r *route) {
+	e.relay(r.home, Relay{Kind: RelayKeyframe, Route: r.id}, nil)
+}
+
+// tellOwner tells the shard where a peer's datagrams land that the peer is ours.
+func (e *Engine) tellOwner(landed int, path *pkt.Path) {
+	if landed != e.cfg.Shard {
+		e.relay(landed, Relay{Kind: RelayOwner, Path: *path}, nil)
+	}
+}
+
+// HandleRelay takes what another shard told us.
+//
+//hot:path
+func (e *Engine) HandleRelay(now clock.Time, from int, m *Relay) {
+	e.now = now
+	switch m.Kind {
+	case RelayDatagram:
+		e.datagram(&pkt.Datagram{Path: m.Path, Arrived: m.Arrived, Data: m.Data}, from)
+	case RelayOwner:
+		if _, known := e.foreign[m.Path.Remote]; known || len(e.foreign) < maxForeign {
+			e.foreign[m.Path.Remote] = foreignOwner{from, now}
+		}
+	default:
+		if r := e.routes[m.Route]; r != nil {
+			e.handleRouteRelay(r, from, m)
+		}
+	}
+}
+
+// handleRouteRelay takes a message about a route. Only its home may feed it:
+// what a former home still had in its ring is no longer the stream.
+//
+//hot:path
+func (e *Engine) handleRouteRelay(r *route, from int, m *Relay) {
+	switch {
+	case m.Kind == RelayKeyframe:
+		e.requestKeyframe(r)
+	case from != r.home:
+		e.Counters.Drops[wire.DropLate]++
+	case m.Kind == RelayReport:
+		if ts, live := r.splice.TS(m.Report.rtp); live && r.splice.From(m.Source) {
+			e.setReport(r, senderReport{ntp: m.Report.ntp, rtp: ts})
+		}
+	default:
+		e.Counters.Drops[e.keepRelayed(r, m)]++
+	}
+}
+
+//hot:path
+func (e *Engine) keepRelayed(r *route, m *Relay) wire.Drop {
+	from := &m.Packet
+	p, room, drop := e.open(r, from.Source, from.Seq, from.TS, len(m.Data), from.KeyStart)
+	if drop != wire.Kept {
+		return drop
+	}
+	p.CSRC, p.Marker, p.Padding, p.ExtLen = from.CSRC, from.Marker, from.Padding, from.ExtLen
+	e.close(r, p, copy(room, m.Data))
+	return wire.Kept
+}

@@ -1,0 +1,270 @@
+package engine
+
+import (
+	"encoding/binary"
+
+	"sluice/dataplane/codec"
+	"sluice/dataplane/feedback"
+	"sluice/dataplane/history"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
+	"sluice/dataplane/srtp"
+	"sluice/dataplane/wire"
+)
+
+// rtp takes a protected RTP packet: which stream, not seen before, authentic;
+// then it is either media or a retransmission of it.
+//
+//hot:path
+func (e *Engine) rtp(s *session, l *link, d *pkt.Datagram) wire.Drop {
+	var h wire.RTP
+	if !wire.ParseRTP(d.Data, &h) {
+		return wire.DropMalformed
+	}
+	in, retransmission := e.streamOf(s, &h, d.Data)
+	if in == nil {
+		return wire.DropUnexpected
+	}
+	stream := &in.stream
+	known := h.SSRC == in.ssrc
+	if retransmission {
+		stream, known = &in.rtxStream, h.SSRC == in.rtxSSRC
+	}
+	var fresh srtp.Stream // for an SSRC that is not known to be real
+	if !known {
+		stream = &fresh
+	}
+	index := stream.Index(h.Seq)
+	if !stream.Fresh(index) {
+		return wire.DropReplay
+	}
+	plain, ok := l.ciphers.UnprotectRTP(d.Data, h.SSRC, index, known && stream.Started())
+	if !ok {
+		return wire.DropAuth
+	}
+	if !known {
+		e.latch(in, h.SSRC, retransmission)
+		stream = &in.stream
+		if retransmission {
+			stream = &in.rtxStream
+		}
+	}
+	stream.Commit(index)
+	e.authentic(s, &d.Path)
+	return e.authenticRTP(l, in, &h, plain, index, retransmission, d)
+}
+
+// streamOf finds the ingress a packet belongs to: by SSRC; else, among those
+// that may take a new SSRC, by MID; else by payload type (RFC 9143 section 9.2).
+//
+//hot:path
+func (e *Engine) streamOf(s *session, h *wire.RTP, b []byte) (in *ingress, retransmission bool) {
+	for i := range s.nIn {
+		in := e.ingresses.Get(s.ingress[i])
+		if h.SSRC == in.ssrc {
+			return in, false
+		}
+		if h.SSRC == in.rtxSSRC && in.rtxPT != 0 {
+			return in, true
+		}
+	}
+	for i := range s.nIn {
+		in := e.ingresses.Get(s.ingress[i])
+		retransmission := h.PT == in.rtxPT && in.rtxPT != 0
+		if in.latches < maxLatches && (h.PT == in.pt || retransmission) && in.midFits(h, b) {
+			return in, retransmission
+		}
+	}
+	return nil, false
+}
+
+// midFits reports whether the packet's MID is the ingress's, or absent.
+func (in *ingress) midFits(h *wire.RTP, b []byte) bool {
+	if in.midExt == 0 {
+		return true
+	}
+	r := h.Exts(b)
+	for id, value, ok := r.Next(); ok; id, value, ok = r.Next() {
+		if id == in.midExt {
+			return string(value) == string(in.mid[:in.midLen])
+		}
+	}
+	return true
+}
+
+// latch gives an ingress the SSRC of an authentic packet. A new media SSRC is a
+// new source: its numbering has nothing to do with the old one's.
+func (e *Engine) latch(in *ingress, ssrc uint32, retransmission bool) {
+	in.latches++
+	if retransmission {
+		in.rtxSSRC, in.rtxStream = ssrc, srtp.Stream{}
+		return
+	}
+	in.ssrc, in.stream = ssrc, srtp.Stream{}
+	in.reception, in.nack, in.clock = feedback.Reception{}, feedback.Nack{}, feedback.SenderClock{}
+	in.source = e.newSource()
+}
+
+// newSource names a reign of an SSRC, across shards.
+func (e *Engine) newSource() uint64 {
+	e.serial++
+	return uint64(e.cfg.Shard)<<56 | e.serial
+}
+
+// authenticRTP takes a decrypted packet.
+//
+//hot:path
+func (e *Engine) authenticRTP(l *link, in *ingress, h *wire.RTP, plain []byte, index uint64, retransmission bool, d *pkt.Datagram) wire.Drop {
+	e.arrived(l, in, h, plain, d)
+	if _, ok := h.PayloadLen(plain); !ok {
+		return wire.DropMalformed
+	}
+	if retransmission {
+		return e.retransmitted(in, h, plain, d)
+	}
+	if h.PT != in.pt {
+		return wire.DropUnexpected
+	}
+	ext := index + sequenceCycle
+	in.reception.Received(ext, h.TS, in.clockRate, d.Arrived)
+	if in.fb.NACK && in.nack.Received(ext, e.now, &e.set.Nack) {
+		e.requestKeyframe(e.routes[in.route])
+	}
+	return e.keep(in, h, plain, ext)
+}
+
+// sequenceCycle is the size of the sequence number space; extended sequence
+// numbers begin in the second cycle (feedback.Extend).
+const sequenceCycle = 1 << 16
+
+// arrived records the packet for transport-wide feedback.
+//
+//hot:path
+func (e *Engine) arrived(l *link, in *ingress, h *wire.RTP, b []byte, d *pkt.Datagram) {
+	if l.arrivals == nil || in.ccExt == 0 {
+		return
+	}
+	r := h.Exts(b)
+	for id, value, ok := r.Next(); ok; id, value, ok = r.Next() {
+		if id == in.ccExt && len(value) >= 2 {
+			l.arrivals.Received(binary.BigEndian.Uint16(value), d.Arrived)
+			return
+		}
+	}
+}
+
+// retransmitted takes the packet inside a retransmission (RFC 4588 section 4).
+// Padding-only ones are a sender's bandwidth probes and end here.
+func (e *Engine) retransmitted(in *ingress, h *wire.RTP, plain []byte, d *pkt.Datagram) wire.Drop {
+	n, _ := h.PayloadLen(plain)
+	if n < 2 || !in.stream.Started() {
+		return wire.Kept
+	}
+	index := in.stream.Index(binary.BigEndian.Uint16(plain[h.HeaderLen:]))
+	if !in.stream.Fresh(index) {
+		return wire.DropDuplicate
+	}
+	in.stream.Commit(index)
+	ext := index + sequenceCycle
+	in.reception.Repaired(ext)
+	in.nack.Received(ext, e.now, &e.set.Nack)
+	e.Counters.Repaired++
+	// The header moves up over the original sequence number.
+	copy(plain[2:], plain[:h.HeaderLen])
+	return e.keep(in, h, plain[2:], ext)
+}
+
+// keep puts a packet of an ingress into its route's history.
+//
+//hot:path
+func (e *Engine) keep(in *ingress, h *wire.RTP, plain []byte, ext uint64) wire.Drop {
+	r := e.routes[in.route]
+	payload := plain[h.HeaderLen:]
+	n, _ := h.PayloadLen(plain)
+	key := codec.KeyframeStart(r.codec, payload[:n])
+	if key {
+		in.keyframe.Satisfied()
+	}
+	p, room, drop := e.open(r, in.source, ext, h.TS, len(plain), key)
+	if drop != wire.Kept {
+		return drop
+	}
+	p.CSRC, p.Marker, p.Padding = h.CSRC, h.Marker, h.Padding
+	used := copy(room, plain[12:12+4*int(h.CSRC)])
+	extLen := keepExts(room[used:], in, h, plain)
+	p.ExtLen = uint16(extLen)
+	used += extLen
+	used += copy(room[used:], payload)
+	e.close(r, p, used)
+	return wire.Kept
+}
+
+// keepExts copies the header extension elements that travel with the media, by
+// our own ids. The kept form of an element is at most one byte longer than the
+// wire's, which the block's four bytes of head, not kept, and its own head make
+// up for: what was received fits. Those that do not fit are left out.
+//
+//hot:path
+func keepExts(room []byte, in *ingress, h *wire.RTP, b []byte) int {
+	r := h.Exts(b)
+	n := 0
+	for id, value, ok := r.Next(); ok; id, value, ok = r.Next() {
+		if int(id) >= len(in.exts) || in.exts[id] == wire.ExtNone {
+			continue
+		}
+		if n+2+len(value)+len(b)-h.HeaderLen > len(room) {
+			break
+		}
+		room[n], room[n+1] = byte(in.exts[id]), byte(len(value))
+		n += 2 + copy(room[n+2:], value)
+	}
+	return n
+}
+
+// open makes room in a route's history for a packet of a source; size bounds
+// its bytes. The caller fills the packet and the room, then calls close.
+//
+//hot:path
+func (e *Engine) open(r *route, source, seq uint64, ts uint32, size int, key bool) (*history.Packet, []byte, wire.Drop) {
+	if r.splice.Source(source) {
+		r.waitKey = r.kind == msg.Video
+		if r.waitKey && !key {
+			e.requestKeyframe(r)
+		}
+	}
+	if r.waitKey && !key {
+		return nil, nil, wire.DropBeforeKey
+	}
+	r.waitKey = false
+	if r.ring == nil {
+		r.ring = e.newRing(r.kind)
+	}
+	seq, ts = r.splice.Map(seq, ts, e.now, r.clockRate)
+	p, room := r.ring.Append(seq, size)
+	if p == nil {
+		return nil, nil, wire.DropMTU
+	}
+	p.Source, p.TS, p.Arrived, p.KeyStart = source, ts, e.now, key
+	return p, room, wire.Kept
+}
+
+// close ends what open began: the packet is there for all who have the route.
+//
+//hot:path
+func (e *Engine) close(r *route, p *history.Packet, used int) {
+	r.ring.Close(p, used)
+	r.packets++
+	r.bytes += uint64(used)
+	if p.KeyStart && (!r.hasKey || p.TS != r.keyTS) {
+		r.hasKey, r.keyAt, r.keyTS = true, r.ring.Head()-1, p.TS
+	}
+	e.markDirty(r)
+}
+
+// newRing makes a route's history; audio, with its small packets, needs less.
+func (e *Engine) newRing(k msg.Kind) *history.Ring {
+	if k == msg.Audio {
+		return history.New(e.set.HistoryPackets/4, e.set.HistoryBytes/16)
+	}
+	return history.New(e.set.HistoryPackets, e.set.HistoryBytes)
+}

@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"sluice/dataplane/clock"
+	"sluice/dataplane/codec"
+	"sluice/dataplane/feedback"
+	"sluice/dataplane/history"
+	"sluice/dataplane/ice"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
+	"sluice/dataplane/rewrite"
+	"sluice/dataplane/srtp"
+	"sluice/dataplane/wire"
+)
+
+// maxMedia is how many m-sections of one direction a session may have: one
+// audio and one video.
+const maxMedia = 2
+
+// session is one peer's transport. Flat: what must survive.
+type session struct {
+	id           msg.SessionID
+	agent        ice.Agent
+	since        clock.Time // of the current setup stage
+	keyed        bool
+	keys         msg.Keys
+	rtcpIndex    uint32 // last SRTCP index used
+	rtcp         srtp.Control
+	timeline     feedback.Timeline // of the sender reports that the peer sends
+	arrivalsSent clock.Time        // last transport-wide feedback
+	punts        uint16            // DTLS datagrams passed up in this second
+
+	ingress      [maxMedia]pkt.Handle
+	egress       [maxMedia]pkt.Handle
+	nIn, nOut    uint8
+	reducedSize  bool
+	feedbackSSRC uint32 // sender of our RTCP where we send no media
+}
+
+// link is what is derived from a session.
+type link struct {
+	ufrag       string
+	credentials *ice.Credentials
+	ciphers     *srtp.Context      // nil before the keys
+	arrivals    *feedback.Arrivals // nil unless transport-wide feedback was agreed on
+}
+
+// ingress is one received RTP stream with its retransmission stream.
+type ingress struct {
+	session   pkt.Handle
+	route     msg.RouteID
+	source    uint64 // names this SSRC's reign to the splices
+	kind      msg.Kind
+	codec     codec.Codec
+	clockRate uint32
+	pt, rtxPT uint8
+	mid       [maxMIDLen]byte
+	midLen    uint8
+	midExt    uint8 // the peer's ids of what we read ourselves
+	ccExt     uint8
+	exts      [15]wire.Ext // by the peer's id
+	fb        msg.Feedback
+	firSeq    uint8
+
+	ssrc, rtxSSRC uint32 // 0 until known
+	latches       uint8
+	stream        srtp.Stream
+	rtxStream     srtp.Stream
+	reception     feedback.Reception
+	nack          feedback.Nack
+	clock         feedback.SenderClock
+	keyframe      feedback.Throttle
+}
+
+// maxMIDLen bounds the MIDs that incoming packets are matched by.
+const maxMIDLen = 16
+
+// maxLatches is how many SSRCs an m-section may go through: an encoder that
+// starts again takes a new one, an attacker with keys would take thousands.
+const maxLatches = 16
+
+// egress is one sent RTP stream to one viewer.
+type egress struct {
+	session  pkt.Handle
+	route    msg.RouteID
+	view     rewrite.Map
+	rtxPT    uint8
+	rtxSSRC  uint32
+	rtxIndex uint64 // of the next retransmission
+	firSeq   uint8 // last one answered
+	firSeen  bool
+	started  bool
+	startSeq uint64 // route sequence number of the first packet
+	cursor   uint64 // position in the route's history of the next packet
+	reportNo uint32 // last sender report passed on
+	packets  uint32
+	octets   uint32
+	resent   uint32 // retransmissions in this second
+}
+
+// route joins what arrives to those who watch. It is derived state: sessions
+// and commands rebuild it, and its history may be lost.
+type route struct {
+	id        msg.RouteID
+	kind      msg.Kind
+	codec     codec.Codec
+	clockRate uint32
+	home      int
+	remotes   []remote // other shards that have viewers; home only
+	ingress   pkt.Handle
+
+	splice   rewrite.Splice
+	ring     *history.Ring // nil before the first packet
+	waitKey  bool          // nothing passes before a keyframe
+	hasKey   bool
+	keyAt    uint64 // position of the newest keyframe's first packet
+	keyTS    uint32
+	wantKey  feedback.Throttle // requests towards another shard
+	report   senderReport
+	reportNo uint32 // sender reports of the source so far
+
+	egresses []pkt.Handle
+	injected uint64 // highest extended sequence number of an injected source
+	first    int    // who is served first; rotates
+	turn     int    // how many were served in this round
+	dirty    bool
+	packets  uint64 // kept so far, from whatever source
+	bytes    uint64
+}
+
+// senderReport relates our clock to the route's RTP time.
+type senderReport struct {
+	ntp clock.NTP
+	rtp uint32
+}

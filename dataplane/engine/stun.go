@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"sluice/dataplane/ice"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
+	"sluice/dataplane/wire"
+)
+
+// stun answers a connectivity check (RFC 8445 section 7.3). State changes only
+// after MESSAGE-INTEGRITY verified.
+//
+//hot:path
+func (e *Engine) stun(d *pkt.Datagram, landed int) wire.Drop {
+	var m wire.STUN
+	switch {
+	case !wire.ParseSTUN(d.Data, &m):
+		return wire.DropSTUNMalformed
+	case m.Type != wire.STUNBindingRequest:
+		return wire.DropSTUNClass
+	}
+	ufrag := m.LocalUfrag()
+	h, ok := e.byUfrag[string(ufrag)]
+	if !ok {
+		return e.stunElsewhere(d, ufrag, landed)
+	}
+	s, l := e.sessions.Get(h), &e.links[h.Index()]
+	switch {
+	case !m.HasIntegrity():
+		return e.refuse(d, &m, ice.CodeBadRequest)
+	case !l.credentials.Verify(&m):
+		return e.refuse(d, &m, ice.CodeUnauthenticated)
+	case m.Unknown != 0:
+		return e.answerError(l, d, &m, ice.CodeUnknownAttribute, wire.DropSTUNAttribute)
+	case m.Controlled:
+		return e.answerError(l, d, &m, ice.CodeRoleConflict, wire.DropSTUNRole)
+	}
+	e.checked(h, s, &d.Path)
+	e.tellOwner(landed, &d.Path)
+	e.Counters.Checks++
+	if slot := e.control.Reserve(wire.MaxSTUNResponse); slot != nil {
+		e.control.Commit(&d.Path, l.credentials.Success(slot, &m, &d.Path.Remote))
+	}
+	return wire.Kept
+}
+
+// checked takes an authenticated check into the session's state.
+func (e *Engine) checked(h pkt.Handle, s *session, path *pkt.Path) {
+	first := s.agent.Selected() == nil
+	if old, evicted := s.agent.Checked(e.now, path); evicted {
+		e.forgetRemote(h, old)
+	}
+	if e.byRemote[path.Remote] != h {
+		e.byRemote[path.Remote] = h
+	}
+	if first {
+		s.since = e.now
+		e.selected = append(e.selected, msg.PairSelected{ID: s.id, Path: *path})
+	}
+}
+
+func (e *Engine) forgetRemote(h pkt.Handle, remote pkt.Addr) {
+	if e.byRemote[remote] == h {
+		delete(e.byRemote, remote)
+	}
+}
+
+// stunElsewhere passes a check on to the shard that its ufrag names. An unknown
+// ufrag gets no answer: it would tell who is there, to whoever asks.
+func (e *Engine) stunElsewhere(d *pkt.Datagram, ufrag []byte, landed int) wire.Drop {
+	shard, ok := ice.UfragShard(ufrag)
+	if !ok || shard == e.cfg.Shard || shard >= e.cfg.Shards || landed != e.cfg.Shard {
+		return wire.DropSTUNUnknownUser
+	}
+	return e.relayDatagram(shard, d)
+}
+
+// maxRefusals bounds error responses to unauthenticated checks: they help a
+// person who debugs a client, and nobody else.
+const maxRefusals = 50
+
+// refuse answers an unauthenticated check, with less than was asked.
+func (e *Engine) refuse(d *pkt.Datagram, m *wire.STUN, code int) wire.Drop {
+	if e.refusals == maxRefusals {
+		return wire.DropSTUNBudget
+	}
+	slot := e.control.Reserve(wire.MaxSTUNResponse)
+	if slot == nil {
+		return wire.DropSTUNBudget
+	}
+	if n := ice.Refuse(slot, m, code); n <= len(d.Data) {
+		e.refusals++
+		e.control.Commit(&d.Path, n)
+	}
+	return wire.DropSTUNIntegrity
+}
+
+func (e *Engine) answerError(l *link, d *pkt.Datagram, m *wire.STUN, code int, drop wire.Drop) wire.Drop {
+	if slot := e.control.Reserve(wire.MaxSTUNResponse); slot != nil {
+		e.control.Commit(&d.Path, l.credentials.Error(slot, m, code))
+	}
+	return drop
+}

@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"sluice/dataplane/clock"
+	"sluice/dataplane/ice"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
+)
+
+// PollTimeout returns when HandleTimeout is due next, clock.Never while there
+// is nothing to watch over.
+func (e *Engine) PollTimeout() clock.Time {
+	due := clock.Never
+	if len(e.sources) > 0 {
+		due = e.nextFast
+	}
+	if e.sessions.Len() > 0 || len(e.foreign) > 0 {
+		due = min(due, e.nextSlow)
+	}
+	return due
+}
+
+// HandleTimeout does what is due. Calling it early or late is harmless.
+func (e *Engine) HandleTimeout(now clock.Time) {
+	e.now = now
+	if now >= e.nextFast {
+		e.nextFast = now.Add(fastTick)
+		e.tickSources()
+	}
+	if now >= e.nextSlow {
+		e.nextSlow = now.Add(slowTick)
+		e.tickSessions()
+	}
+}
+
+// tickSources sends feedback to publishers.
+func (e *Engine) tickSources() {
+	for _, h := range e.sources {
+		in := e.ingresses.Get(h)
+		e.reportIngress(in)
+	}
+	for _, h := range e.sources {
+		in := e.ingresses.Get(h)
+		s, l := e.sessions.Get(in.session), &e.links[in.session.Index()]
+		if s.ingress[0] == h && l.arrivals != nil && e.now.Sub(s.arrivalsSent) >= e.set.FeedbackEvery {
+			s.arrivalsSent = e.now
+			e.reportArrivals(in.session, s, l)
+		}
+	}
+}
+
+// tickSessions ends sessions whose time is over, and renews budgets.
+func (e *Engine) tickSessions() {
+	e.refusals = 0
+	e.expireForeign()
+	e.sessions.All(func(h pkt.Handle, s *session) {
+		s.punts = 0
+		for i := range s.nOut {
+			e.egresses.Get(s.egress[i]).resent = 0
+		}
+		if reason, over := e.expired(s); over {
+			e.Counters.Expired++
+			e.closed = append(e.closed, msg.SessionClosed{ID: s.id, Reason: reason})
+			e.removeSession(h)
+			return
+		}
+		if s.nIn > 0 {
+			e.reportReception(h, s)
+		}
+	})
+}
+
+// expired says whether and why a session is over. A setup stage, to the first
+// check and from there to the keys, has SetupTimeout; afterwards consent counts.
+func (e *Engine) expired(s *session) (msg.CloseReason, bool) {
+	late := e.now.Sub(s.since) >= e.set.SetupTimeout
+	switch {
+	case s.agent.Selected() == nil:
+		return msg.ClosedNoCheck, late
+	case !s.keyed && late:
+		return msg.ClosedNoKeys, true
+	}
+	return msg.ClosedNoConsent, !s.agent.Consents(e.now)
+}
+
+// foreignLife keeps what is known of other shards' sessions a little longer
+// than the owner lets them live.
+const foreignLife = 2 * ice.ConsentTimeout
+
+// expireForeign forgets remote addresses whose owner has not renewed them.
+func (e *Engine) expireForeign() {
+	for remote, owner := range e.foreign {
+		if e.now.Sub(owner.renewed) >= foreignLife {
+			delete(e.foreign, remote)
+		}
+	}
+}

@@ -1,0 +1,138 @@
+// Package history keeps the last packets of a route as plaintext, once for all
+// its viewers. Fan-out reads it in order of arrival, retransmissions find
+// packets by sequence number, and a new viewer starts at the last keyframe.
+//
+// A viewer that cannot keep up is a cursor that the ring's tail overtakes: no
+// viewer has a queue of its own.
+package history
+
+import (
+	"sluice/dataplane/clock"
+	"sluice/dataplane/wire"
+)
+
+// Packet describes one kept packet. Its bytes are, in this order: the CSRC
+// list, the header extension elements that travel with the media, each as
+// {wire.Ext, length, data}, and the payload with its padding.
+type Packet struct {
+	Source   uint64 // who sent it
+	Seq      uint64 // extended sequence number in the route's own space
+	TS       uint32 // RTP timestamp, likewise
+	Arrived  clock.Time
+	CSRC     uint8
+	Marker   bool
+	Padding  bool
+	KeyStart bool // a decoder can start here
+	ExtLen   uint16
+	Len      uint16 // of all bytes
+
+	pos uint64 // of the first byte; positions count up and never wrap
+}
+
+// Ring is bounded in packets and in bytes. Not safe for concurrent use.
+// Positions of packets count up from 0 in order of arrival.
+type Ring struct {
+	packets []Packet
+	bySeq   []uint64 // position+1 of the packet last kept under seq modulo the ring's size
+	bytes   []byte
+	head    uint64 // position of the next packet
+	tail    uint64 // position of the oldest packet kept
+	pos     uint64 // byte position of the next packet
+}
+
+// New returns a ring for a power of two of packets, and so many bytes.
+func New(packets, bytes int) *Ring {
+	return &Ring{packets: make([]Packet, packets), bySeq: make([]uint64, packets), bytes: make([]byte, bytes)}
+}
+
+// Head returns the position that the next packet will get.
+//
+//hot:path
+func (r *Ring) Head() uint64 { return r.head }
+
+// Tail returns the position of the oldest packet kept; Head when there is none.
+//
+//hot:path
+func (r *Ring) Tail() uint64 { return r.tail }
+
+// At returns the packet at a position in [Tail, Head), and its bytes. Both are
+// good until the next Append.
+//
+//hot:path
+func (r *Ring) At(position uint64) (*Packet, []byte) {
+	p := &r.packets[position%uint64(len(r.packets))]
+	off := p.pos % uint64(len(r.bytes))
+	return p, r.bytes[off : off+uint64(p.Len)]
+}
+
+// Find returns the position of the packet with that extended sequence number.
+//
+//hot:path
+func (r *Ring) Find(seq uint64) (uint64, bool) {
+	n := r.bySeq[seq%uint64(len(r.bySeq))]
+	if n == 0 || n-1 < r.tail || r.packets[(n-1)%uint64(len(r.packets))].Seq != seq {
+		return 0, false
+	}
+	return n - 1, true
+}
+
+// Append keeps a packet of at most size bytes and returns it with the room to
+// write them; the caller then sets Len to what it used. Older packets make way.
+// nil when size exceeds the ring.
+//
+//hot:path
+func (r *Ring) Append(seq uint64, size int) (*Packet, []byte) {
+	total := uint64(len(r.bytes))
+	if uint64(size) > total {
+		return nil, nil
+	}
+	if off := r.pos % total; off+uint64(size) > total {
+		r.pos += total - off // a packet does not wrap
+	}
+	for r.tail < r.head && (r.head-r.tail == uint64(len(r.packets)) || r.pos+uint64(size)-r.packets[r.tail%uint64(len(r.packets))].pos > total) {
+		r.tail++
+	}
+	p := &r.packets[r.head%uint64(len(r.packets))]
+	*p = Packet{Seq: seq, pos: r.pos}
+	off := r.pos % total
+	r.head++
+	r.bySeq[seq%uint64(len(r.bySeq))] = r.head
+	return p, r.bytes[off : off+uint64(size)]
+}
+
+// Close ends the writing of the packet that Append returned last: n bytes were
+// used.
+//
+//hot:path
+func (r *Ring) Close(p *Packet, n int) {
+	p.Len = uint16(n)
+	r.pos = p.pos + uint64(n)
+}
+
+// Exts returns a reader over the kept extension elements of a packet.
+//
+//hot:path
+func (p *Packet) Exts(b []byte) ExtReader {
+	return ExtReader{b[4*int(p.CSRC) : 4*int(p.CSRC)+int(p.ExtLen)]}
+}
+
+// Payload returns the payload, padding included.
+//
+//hot:path
+func (p *Packet) Payload(b []byte) []byte { return b[4*int(p.CSRC)+int(p.ExtLen):] }
+
+// ExtReader walks kept extension elements.
+type ExtReader struct{ b []byte }
+
+// Next returns the next element; ok is false at the end.
+//
+//hot:path
+func (r *ExtReader) Next() (ext wire.Ext, data []byte, ok bool) {
+	if len(r.b) < 2 {
+		return 0, nil, false
+	}
+	n := 2 + int(r.b[1])
+	ext, data = wire.Ext(r.b[0]), r.b[2:n]
+	r.b = r.b[n:]
+	return ext, data, true
+}

@@ -1,0 +1,127 @@
+// Package ice is the answering half of ICE: a lite agent (RFC 8445 section
+// 2.5), always controlled. It checks connectivity checks, remembers which
+// addresses passed one, and decides where media goes.
+package ice
+
+import (
+	"time"
+
+	"sluice/dataplane/clock"
+	"sluice/dataplane/pkt"
+)
+
+// ConsentTimeout is how long an authenticated check lets us send to an address
+// (RFC 7675 section 5.1).
+const ConsentTimeout = 30 * time.Second
+
+// maxPaths bounds what a peer can make us remember: a host with two networks
+// and both IP versions has four.
+const maxPaths = 4
+
+// Agent is a session's view of its peer's addresses. It is flat: no pointers,
+// and the zero value is ready. Not safe for concurrent use.
+type Agent struct {
+	paths    [maxPaths]checkedPath
+	count    uint8
+	selected uint8 // valid iff count > 0
+}
+
+type checkedPath struct {
+	path    pkt.Path
+	checked clock.Time // last authenticated check
+}
+
+// Checked records an authenticated check that came over path. The first one
+// selects its path; later ones only make a path known, since a check can be
+// replayed from elsewhere by who overhears it. When all places are taken the
+// path that was checked longest ago, other than the selected one, is forgotten
+// and returned.
+func (a *Agent) Checked(now clock.Time, path *pkt.Path) (forgotten pkt.Addr, evicted bool) {
+	if i, ok := a.find(path); ok {
+		a.paths[i].checked = now
+		return pkt.Addr{}, false
+	}
+	i := int(a.count)
+	if i < maxPaths {
+		a.count++
+	} else {
+		i = a.oldest()
+		forgotten, evicted = a.paths[i].path.Remote, true
+	}
+	a.paths[i] = checkedPath{*path, now}
+	return forgotten, evicted
+}
+
+// Authentic records that a packet which proves possession of the session's
+// keys came over path, and moves media there if the path has passed a check
+// (RFC 8445 section 8.1.1 leaves the lite agent to follow its peer). It reports
+// whether media moved.
+//
+//hot:path
+func (a *Agent) Authentic(path *pkt.Path) (moved bool) {
+	if a.count > 0 && a.paths[a.selected].path == *path {
+		return false
+	}
+	i, ok := a.find(path)
+	if !ok {
+		return false
+	}
+	a.selected = uint8(i)
+	return true
+}
+
+// Selected returns the path that media takes, nil before the first check.
+//
+//hot:path
+func (a *Agent) Selected() *pkt.Path {
+	if a.count == 0 {
+		return nil
+	}
+	return &a.paths[a.selected].path
+}
+
+// Knows reports whether path has passed a check.
+func (a *Agent) Knows(path *pkt.Path) bool {
+	_, ok := a.find(path)
+	return ok
+}
+
+// Consents reports whether the selected path has passed a check within
+// ConsentTimeout. A peer that went on checking another path only moves there.
+func (a *Agent) Consents(now clock.Time) bool {
+	if a.count == 0 {
+		return false
+	}
+	for i := range a.paths[:a.count] {
+		if a.paths[i].checked > a.paths[a.selected].checked && now.Sub(a.paths[a.selected].checked) >= ConsentTimeout {
+			a.selected = uint8(i)
+		}
+	}
+	return now.Sub(a.paths[a.selected].checked) < ConsentTimeout
+}
+
+// Remotes calls f for every remote address that is remembered.
+func (a *Agent) Remotes(f func(pkt.Addr)) {
+	for i := range a.paths[:a.count] {
+		f(a.paths[i].path.Remote)
+	}
+}
+
+func (a *Agent) find(path *pkt.Path) (int, bool) {
+	for i := range a.paths[:a.count] {
+		if a.paths[i].path == *path {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+func (a *Agent) oldest() int {
+	oldest := -1
+	for i := range a.paths {
+		if i != int(a.selected) && (oldest < 0 || a.paths[i].checked < a.paths[oldest].checked) {
+			oldest = i
+		}
+	}
+	return oldest
+}

@@ -1,0 +1,149 @@
+package rewrite
+
+import (
+	"encoding/binary"
+
+	"sluice/dataplane/history"
+	"sluice/dataplane/wire"
+)
+
+// maxMID bounds the MID that can be sent with each packet; browsers use one or
+// two characters, GStreamer up to eight.
+const maxMID = 16
+
+// Map is one viewer's view of one route: constant from its first packet on, so
+// that the same packet always becomes the same bytes. Flat.
+type Map struct {
+	SSRC     uint32
+	PT       uint8
+	SeqDelta uint64 // viewer = route + delta: the 48-bit SRTP index
+	IDs      wire.ExtIDs
+	Mixed    bool // two-byte extensions are allowed (RFC 8285 section 4.1.2)
+	mid      [maxMID]byte
+	midLen   uint8
+}
+
+// SetMID makes every packet carry the MID, if the viewer agreed on the
+// extension and the MID fits.
+func (m *Map) SetMID(mid string) {
+	if m.IDs[wire.ExtMID] != 0 && len(mid) <= maxMID {
+		m.midLen = uint8(copy(m.mid[:], mid))
+	}
+}
+
+// Write writes the packet for this viewer into b and returns its length and
+// SRTP index; 0 when b is too small.
+//
+//hot:path
+func (m *Map) Write(b []byte, p *history.Packet, data []byte) (n int, index uint64) {
+	index = p.Seq + m.SeqDelta
+	n = m.header(b, p, data, uint16(index), m.SSRC, m.PT)
+	payload := p.Payload(data)
+	if n == 0 || n+len(payload) > len(b) {
+		return 0, index
+	}
+	return n + copy(b[n:], payload), index
+}
+
+// WriteRTX writes the packet as a retransmission (RFC 4588 section 4): its own
+// SSRC, payload type and sequence number, the original one before the payload.
+func (m *Map) WriteRTX(b []byte, p *history.Packet, data []byte, seq uint16, ssrc uint32, pt uint8) (n int) {
+	n = m.header(b, p, data, seq, ssrc, pt)
+	payload := p.Payload(data)
+	if n == 0 || n+2+len(payload) > len(b) {
+		return 0
+	}
+	binary.BigEndian.PutUint16(b[n:], uint16(p.Seq+m.SeqDelta))
+	return n + 2 + copy(b[n+2:], payload)
+}
+
+const fixedHeader = 12
+
+// header writes everything before the payload and returns its length, 0 when b
+// is too small.
+func (m *Map) header(b []byte, p *history.Packet, data []byte, seq uint16, ssrc uint32, pt uint8) int {
+	csrc := 4 * int(p.CSRC)
+	n := fixedHeader + csrc
+	if len(b) < n {
+		return 0
+	}
+	b[0] = 2<<6 | p.CSRC
+	if p.Padding {
+		b[0] |= 0x20
+	}
+	b[1] = pt
+	if p.Marker {
+		b[1] |= 0x80
+	}
+	binary.BigEndian.PutUint16(b[2:], seq)
+	binary.BigEndian.PutUint32(b[4:], p.TS)
+	binary.BigEndian.PutUint32(b[8:], ssrc)
+	copy(b[fixedHeader:], data[:csrc])
+	if p.ExtLen == 0 && m.midLen == 0 {
+		return n
+	}
+	return m.extensions(b, n, p, data)
+}
+
+// extensions writes the header extension block at b[n:] and returns where it
+// ends; 0 when b is too small. Elements that the viewer did not agree on are
+// left out, and so are those that need the two-byte form when it may not be used.
+func (m *Map) extensions(b []byte, n int, p *history.Packet, data []byte) int {
+	twoByte := m.needsTwoByte(p, data)
+	start := n
+	n += 4
+	if m.midLen > 0 {
+		n = putExt(b, n, m.IDs[wire.ExtMID], m.mid[:m.midLen], twoByte)
+	}
+	r := p.Exts(data)
+	for ext, value, ok := r.Next(); ok && n > 0; ext, value, ok = r.Next() {
+		if id := m.IDs[ext]; id != 0 && (twoByte || oneByteFits(value)) {
+			n = putExt(b, n, id, value, twoByte)
+		}
+	}
+	end := (n + 3) &^ 3
+	switch {
+	case n == 0 || end > len(b):
+		return 0
+	case n == start+4:
+		return start // nothing that this viewer agreed on
+	}
+	clear(b[n:end])
+	profile := uint16(wire.ExtProfileOneByte)
+	if twoByte {
+		profile = wire.ExtProfileTwoByte
+	}
+	binary.BigEndian.PutUint16(b[start:], profile)
+	binary.BigEndian.PutUint16(b[start+2:], uint16((end-start)/4-1))
+	b[0] |= 0x10
+	return end
+}
+
+func (m *Map) needsTwoByte(p *history.Packet, data []byte) bool {
+	if !m.Mixed {
+		return false
+	}
+	r := p.Exts(data)
+	for ext, value, ok := r.Next(); ok; ext, value, ok = r.Next() {
+		if m.IDs[ext] != 0 && !oneByteFits(value) {
+			return true
+		}
+	}
+	return false
+}
+
+func oneByteFits(value []byte) bool { return len(value) >= 1 && len(value) <= 16 }
+
+func putExt(b []byte, n int, id uint8, value []byte, twoByte bool) int {
+	if n+2+len(value) > len(b) {
+		return 0
+	}
+	if twoByte {
+		b[n], b[n+1] = id, byte(len(value))
+		n += 2
+	} else {
+		b[n] = id<<4 | byte(len(value)-1)
+		n++
+	}
+	return n + copy(b[n:], value)
+}

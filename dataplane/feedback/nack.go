@@ -108,8 +108,6 @@ func (n *Nack) fill(ext uint64) {
 // as many as fit its capacity. rtt is the round trip to the source, 0 for
 // unknown. What was asked for is asked for again after the round trip, each
 // time one round trip later, until the limits give it up.
-//
-//hot:path
 func (n *Nack) Due(now clock.Time, rtt time.Duration, l *Limits, out []uint16) []uint16 {
 	if n.count == 0 || now < n.next {
 		return out

@@ -82,8 +82,6 @@ const minFeedback = 28
 // about what was not reported yet, and nothing when that is nothing. Pending
 // says whether more is left for another call. media is the SSRC of one of the
 // session's streams.
-//
-//hot:path
 func (a *Arrivals) AppendFeedback(b []byte, sender, media uint32, size int) []byte {
 	if !a.Pending() {
 		return b

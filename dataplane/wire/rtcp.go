@@ -304,9 +304,8 @@ func (p RTCP) IsTransportCC() bool {
 }
 
 // OpenRTCP appends the first four bytes of an RTCP packet; the caller appends
-// the body and ends it with CloseRTCP.
-//
-//hot:path
+// the body and ends it with CloseRTCP. This and the functions below allocate
+// only where b has no room left.
 func OpenRTCP(b []byte, kind, count uint8) []byte {
 	return append(b, 2<<6|count&0x1f, kind, 0, 0)
 }
@@ -314,8 +313,6 @@ func OpenRTCP(b []byte, kind, count uint8) []byte {
 // CloseRTCP ends the packet that OpenRTCP began at offset start: it fills it up
 // with zeros to a multiple of four bytes and sets the length. The body must be
 // below 256 KiB.
-//
-//hot:path
 func CloseRTCP(b []byte, start int) []byte {
 	for (len(b)-start)%4 != 0 {
 		b = append(b, 0)
@@ -326,8 +323,6 @@ func CloseRTCP(b []byte, start int) []byte {
 
 // AppendSenderReport appends a sender report without report blocks (RFC 3550
 // section 6.4.1).
-//
-//hot:path
 func AppendSenderReport(b []byte, sr *SenderReport) []byte {
 	start := len(b)
 	b = OpenRTCP(b, RTCPSenderReport, 0)
@@ -342,8 +337,6 @@ func AppendSenderReport(b []byte, sr *SenderReport) []byte {
 // AppendReceiverReport appends a receiver report (RFC 3550 section 6.4.2), and
 // another for each further 31 blocks. With no blocks it is the empty report
 // that begins a compound. Lost is cut to 24 bits.
-//
-//hot:path
 func AppendReceiverReport(b []byte, sender uint32, blocks []ReportBlock) []byte {
 	for {
 		n := min(len(blocks), maxReportBlocks)
@@ -371,8 +364,6 @@ func appendReportBlock(b []byte, r *ReportBlock) []byte {
 
 // AppendDescription appends a source description of one source with its CNAME
 // (RFC 3550 section 6.5.1), of which the first 255 bytes count.
-//
-//hot:path
 func AppendDescription(b []byte, ssrc uint32, cname string) []byte {
 	const itemCNAME = 1
 	cname = cname[:min(len(cname), maxRTCPText)]
@@ -387,8 +378,6 @@ func AppendDescription(b []byte, ssrc uint32, cname string) []byte {
 
 // AppendGoodbye appends a BYE of at most 31 sources (RFC 3550 section 6.6). The
 // reason may be empty; its first 255 bytes count.
-//
-//hot:path
 func AppendGoodbye(b []byte, reason string, ssrcs ...uint32) []byte {
 	ssrcs = ssrcs[:min(len(ssrcs), maxReportBlocks)]
 	reason = reason[:min(len(reason), maxRTCPText)]
@@ -412,8 +401,6 @@ func openFeedback(b []byte, kind, format uint8, sender, media uint32) []byte {
 // AppendNACK appends a generic NACK for the sequence numbers lost, which are in
 // ascending order across the wrap (RFC 4585 section 6.2.1). It appends nothing
 // when lost is empty.
-//
-//hot:path
 func AppendNACK(b []byte, sender, media uint32, lost []uint16) []byte {
 	if len(lost) == 0 {
 		return b
@@ -436,8 +423,6 @@ func AppendNACK(b []byte, sender, media uint32, lost []uint16) []byte {
 }
 
 // AppendPLI appends a picture loss indication (RFC 4585 section 6.3.1).
-//
-//hot:path
 func AppendPLI(b []byte, sender, media uint32) []byte {
 	start := len(b)
 	return CloseRTCP(openFeedback(b, RTCPPayloadFeedback, FormatPLI, sender, media), start)
@@ -445,8 +430,6 @@ func AppendPLI(b []byte, sender, media uint32) []byte {
 
 // AppendFIR appends a full intra request to one source. A new request takes the
 // next sequence number, a repetition the same (RFC 5104 section 4.3.1).
-//
-//hot:path
 func AppendFIR(b []byte, sender, media uint32, seq uint8) []byte {
 	start := len(b)
 	// The media source of the header is not used and zero; the entry names it.

@@ -1,0 +1,51 @@
+package load
+
+import (
+	"math/bits"
+	"time"
+)
+
+// subBits sets the resolution: 2^7 buckets an octave, so a quantile is at most 0.8 % too high.
+const subBits = 7
+
+// histogram counts durations in buckets whose width grows with the value. The zero value is ready.
+type histogram struct {
+	counts [(64 - subBits + 1) << subBits]uint64
+	total  uint64
+	max    time.Duration
+}
+
+// add counts a duration; one below zero counts as zero.
+func (h *histogram) add(d time.Duration) {
+	d = max(d, 0)
+	h.counts[bucket(uint64(d))]++
+	h.total++
+	h.max = max(h.max, d)
+}
+
+// quantile returns the upper edge of the bucket that holds the q-quantile (nearest rank), never more than the maximum; q from 0
+// to 1. It is 0 when nothing was counted.
+func (h *histogram) quantile(q float64) time.Duration {
+	rank := uint64(q*float64(h.total) + 0.999999)
+	rank = min(max(rank, 1), h.total)
+	var below uint64
+	for i, n := range h.counts {
+		below += n
+		if n > 0 && below >= rank {
+			return min(time.Duration(upperEdge(i)), h.max)
+		}
+	}
+	return 0
+}
+
+// bucket maps values below 2^subBits to themselves; above, the top subBits+1 bits of the value select the bucket.
+func bucket(v uint64) int {
+	octave := max(bits.Len64(v)-subBits-1, 0)
+	return octave<<subBits + int(v>>octave)
+}
+
+// upperEdge is the largest value in a bucket.
+func upperEdge(i int) uint64 {
+	octave := max(i>>subBits-1, 0)
+	return uint64(i-octave<<subBits+1)<<octave - 1
+}

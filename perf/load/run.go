@@ -1,0 +1,244 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"sluice/perf/proc"
+)
+
+// Plan is one run of the generator against a server that has no sessions yet.
+type Plan struct {
+	Target
+	Media
+	Viewers int           // how many join
+	Full    int           // how many of them decrypt everything, spread over the order of joining; Viewers or more: all
+	Serial  int           // the first ones join one by one while media flows, for the time to first media
+	Warm    time.Duration // media flows to all viewers for this long before anything is measured
+	Window  time.Duration // length of the measurement
+	RSSWait time.Duration // time from the last join to the reading of the server's memory
+}
+
+const (
+	parallelJoins = 4
+	joinTimeout   = 20 * time.Second
+	mediaTimeout  = 20 * time.Second
+	settleTime    = time.Second // for the server to be done with a publisher or with the last of many viewers
+)
+
+// Run carries out a plan.
+func Run(ctx context.Context, p Plan) (r Report, err error) {
+	r = Report{Plan: p.describe()}
+	before, err := rss(p.PID)
+	if err != nil {
+		return r, err
+	}
+	b, err := Open(ctx, p.Target, p.Media)
+	if err != nil {
+		return r, fmt.Errorf("publish: %w", err)
+	}
+	s := &session{plan: p, bench: b, report: &r}
+	defer s.close(ctx)
+	r.RSS.Idle = before
+	for _, step := range []func(context.Context) error{s.settlePublisher, s.joinSerial, s.joinParallel, s.awaitMedia, s.rssJoined, s.measure} {
+		if err := step(ctx); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// session is a run in progress.
+type session struct {
+	plan    Plan
+	bench   *Bench
+	report  *Report
+	viewers []*Viewer
+	joined  time.Time // when the last viewer had its keys
+}
+
+func (s *session) close(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	each(s.viewers, func(v *Viewer) error { return s.bench.Leave(ctx, v) })
+	s.bench.Close(ctx)
+}
+
+func (s *session) settlePublisher(ctx context.Context) (err error) {
+	if err := sleep(ctx, settleTime); err != nil {
+		return err
+	}
+	s.report.Profile = s.bench.pub.conn.Profile.String()
+	s.report.RSS.Publisher, err = rss(s.plan.PID)
+	return err
+}
+
+// joinSerial lets the first viewers in one by one, each after the one before it has its first keyframe.
+func (s *session) joinSerial(ctx context.Context) error {
+	var firstVideo, firstKey []time.Duration
+	for i := range min(s.plan.Serial, s.plan.Viewers) {
+		v, err := s.join(ctx, i)
+		if err != nil {
+			return err
+		}
+		s.viewers = append(s.viewers, v)
+		if err := s.await(ctx, v); err != nil {
+			return err
+		}
+		s.bench.hub.locked(func() {
+			firstVideo = append(firstVideo, time.Duration(v.firstVideo-v.posted))
+			firstKey = append(firstKey, time.Duration(v.firstKey-v.posted))
+		})
+	}
+	s.report.FirstVideo, s.report.FirstKeyframe = spread(firstVideo), spread(firstKey)
+	return nil
+}
+
+// joinParallel lets the others in while the publisher holds still, so that all CPU time of the server is the price of connecting.
+func (s *session) joinParallel(ctx context.Context) error {
+	done := len(s.viewers)
+	if done == s.plan.Viewers {
+		s.joined = time.Now()
+		return nil
+	}
+	before, err := s.bench.hold(nil)
+	if err != nil {
+		return err
+	}
+	defer s.bench.Resume()
+	rest := make([]*Viewer, s.plan.Viewers-done)
+	err = each(indices(len(rest)), func(i int) (err error) {
+		rest[i], err = s.join(ctx, done+i)
+		return err
+	})
+	s.joined = time.Now()
+	s.viewers = append(s.viewers, slices.DeleteFunc(rest, func(v *Viewer) bool { return v == nil })...)
+	if err != nil {
+		return err
+	}
+	if err := sleep(ctx, settleTime); err != nil {
+		return err
+	}
+	after, err := readUsage(s.plan.PID)
+	s.report.ConnectCPU = ms(after.server.Sub(before.usage.server).Total) / float64(len(rest))
+	return err
+}
+
+func (s *session) awaitMedia(ctx context.Context) error {
+	for _, v := range s.viewers {
+		if err := s.await(ctx, v); err != nil {
+			return err
+		}
+	}
+	return sleep(ctx, s.plan.Warm)
+}
+
+func (s *session) rssJoined(ctx context.Context) (err error) {
+	if err := sleep(ctx, time.Until(s.joined.Add(s.plan.RSSWait))); err != nil {
+		return err
+	}
+	r := &s.report.RSS
+	r.Joined, err = rss(s.plan.PID)
+	r.PerViewer = (r.Joined - r.Publisher) / int64(max(len(s.viewers), 1))
+	return err
+}
+
+func (s *session) measure(ctx context.Context) error {
+	w, err := s.bench.Begin(s.viewers)
+	if err != nil {
+		return err
+	}
+	if err := sleep(ctx, s.plan.Window); err != nil {
+		return err
+	}
+	if s.report.Counts, err = w.End(); err != nil {
+		return err
+	}
+	s.report.RSS.End, err = rss(s.plan.PID)
+	s.report.PublisherLate = ms(time.Duration(s.bench.pub.late.Load()))
+	s.bench.hub.locked(func() {
+		s.report.Feedback = s.bench.pub.feedback
+		s.report.Ended = s.ended()
+	})
+	return err
+}
+
+// ended lists why sessions ended before their time.
+func (s *session) ended() (reasons []string) {
+	if reason := s.bench.pub.closed; reason != "" {
+		reasons = append(reasons, "publisher: "+reason)
+	}
+	for i, v := range s.viewers {
+		if v.closed != "" {
+			reasons = append(reasons, fmt.Sprintf("viewer %d: %s", i, v.closed))
+		}
+	}
+	return reasons
+}
+
+func (s *session) join(ctx context.Context, i int) (*Viewer, error) {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	v, err := s.bench.Join(ctx, isFull(i, s.plan.Full, s.plan.Viewers))
+	if err != nil {
+		return nil, fmt.Errorf("viewer %d: %w", i, err)
+	}
+	return v, nil
+}
+
+func (s *session) await(ctx context.Context, v *Viewer) error {
+	ctx, cancel := context.WithTimeout(ctx, mediaTimeout)
+	defer cancel()
+	return s.bench.AwaitMedia(ctx, v)
+}
+
+// isFull spreads the full viewers evenly over all of them.
+func isFull(i, full, all int) bool { return (i+1)*full/all > i*full/all }
+
+// each calls f for all items, a few at a time, and returns the first error.
+func each[T any](items []T, f func(T) error) error {
+	var wg sync.WaitGroup
+	var once sync.Once
+	var failure error
+	slots := make(chan struct{}, parallelJoins)
+	for _, item := range items {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if err := f(item); err != nil {
+				once.Do(func() { failure = err })
+			}
+		})
+	}
+	wg.Wait()
+	return failure
+}
+
+func indices(n int) []int {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = i
+	}
+	return list
+}
+
+// rss is the memory of the server, 0 when it is not on this machine.
+func rss(pid int) (int64, error) {
+	if pid == 0 {
+		return 0, nil
+	}
+	return proc.RSS(pid)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -458,3 +458,11 @@ func TestHostCandidates(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
+
+// Payload type 0 is a number like any other.
+func TestPayloadTypeZeroMayNotBeShared(t *testing.T) {
+	body := strings.NewReplacer("SAVPF 111 0", "SAVPF 0", "SAVPF 96 97", "SAVPF 0\na=rtpmap:0 VP8/90000").Replace(good)
+	if _, err := mustParse(t, body).Publish(); err == nil {
+		t.Error("two m-sections share payload type 0")
+	}
+}

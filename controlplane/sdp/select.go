@@ -202,24 +202,26 @@ func (s *section) rtx(f *format) uint8 {
 // transport, so they may not share numbers (RFC 9143 section 9.1).
 func (s *Selection) distinct() error {
 	types, sources := map[uint8]bool{}, map[uint32]bool{}
-	for _, m := range s.Media {
+	for i := range s.Media {
+		m := &s.Media[i]
 		if !m.Accepted {
 			continue
 		}
-		for _, pt := range []uint8{m.PT, m.RTXPT} {
-			if types[pt] {
-				return m.section.fail("has the payload type %d of another m-section", pt)
-			}
-			types[pt] = pt != 0
+		if !add(types, m.PT) || m.RTXPT != 0 && !add(types, m.RTXPT) {
+			return m.section.fail("has a payload type of another m-section, %d or %d", m.PT, m.RTXPT)
 		}
-		for _, ssrc := range []uint32{m.SSRC, m.RTXSSRC} {
-			if sources[ssrc] {
-				return m.section.fail("has the SSRC %d, which is taken", ssrc)
-			}
-			sources[ssrc] = ssrc != 0
+		if m.SSRC != 0 && !add(sources, m.SSRC) || m.RTXSSRC != 0 && !add(sources, m.RTXSSRC) {
+			return m.section.fail("has an SSRC that is taken, %d or %d", m.SSRC, m.RTXSSRC)
 		}
 	}
 	return nil
+}
+
+// add reports whether the number is new.
+func add[T comparable](seen map[T]bool, number T) bool {
+	known := seen[number]
+	seen[number] = true
+	return !known
 }
 
 func find(tracks []Track, kind msg.Kind) *Track {

@@ -3,6 +3,7 @@ package attr
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Code is the errno that a file in sysfs would give.
@@ -51,8 +52,8 @@ func nearest(path string, paths []string) string {
 	}
 	best, least := "", len(path)/3+1
 	for _, p := range paths {
-		if len(p) > len(path) && p[len(p)-len(path)-1:] == "/"+path {
-			return p // the last segments alone
+		if path != "" && (strings.HasSuffix(p, "/"+path) || strings.HasPrefix(p, path+"_")) {
+			return p // only the directory, or the unit, is missing
 		}
 		if d := distance(path, p); d < least {
 			best, least = p, d

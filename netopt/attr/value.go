@@ -20,7 +20,7 @@ type value struct {
 func (d *Decl) parse(text string) (*value, *Error) {
 	text = strings.TrimSuffix(text, "\n")
 	if len(text) > MaxBytes {
-		return nil, fail(EINVAL, d.Path, "%d bytes are more than %d", len(text), MaxBytes)
+		return nil, fail(EINVAL, d.Path, "is longer than %d bytes", MaxBytes)
 	}
 	if i := strings.IndexFunc(text, func(r rune) bool { return !d.takes(r) }); i >= 0 {
 		return nil, fail(EINVAL, d.Path, "byte %d (%#02x) is not printable ASCII", i, text[i])

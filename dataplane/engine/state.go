@@ -87,7 +87,7 @@ type egress struct {
 	rtxPT    uint8
 	rtxSSRC  uint32
 	rtxIndex uint64 // of the next retransmission
-	firSeq   uint8 // last one answered
+	firSeq   uint8  // last one answered
 	firSeen  bool
 	started  bool
 	startSeq uint64 // route sequence number of the first packet

@@ -1,0 +1,332 @@
+// Package shard is the loop of one pinned thread: it moves datagrams between
+// the kernel and an engine, and messages between the engine, the control plane
+// and other shards. It decides nothing.
+package shard
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/dataplane/clock"
+	"sluice/dataplane/engine"
+	"sluice/dataplane/internal/poll"
+	"sluice/dataplane/internal/ring"
+	"sluice/dataplane/internal/udp"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
+	"sluice/dataplane/wire"
+)
+
+// Sizes of a shard's queues.
+const (
+	txBytes      = 256 << 10 // of one batch: what stays in the second-level cache
+	txRuns       = 256
+	relayItems   = 512
+	commandItems = 256
+	eventItems   = 1024
+)
+
+// receiveBudget is how many receive batches one turn takes before commands,
+// timers and other shards get their turn. Data that is left keeps the loop from
+// sleeping: edge-triggered must not mean stalled.
+const receiveBudget = 4
+
+// Shard is one thread's loop. Only the methods that say so may be called from
+// other goroutines.
+type Shard struct {
+	index  int
+	cpu    int // pinned to, -1 for none
+	engine *engine.Engine
+	socket *udp.Socket
+	poller *poll.Poller
+	epoch  time.Time // clock.Time 0
+	tx     *pkt.Batch
+	unsent bool // tx waits for the socket to take more
+
+	peers    []*Shard                // all shards, by index
+	inbox    []*ring.SPSC[relayItem] // from each other shard
+	commands chan any                // msg.Command, inspect or engine.Settings
+	events   chan msg.Event
+	stop     chan struct{}
+	done     chan struct{}
+}
+
+// relayItem is a message to another shard with room for its bytes.
+type relayItem struct {
+	relay engine.Relay
+	data  [2048]byte
+}
+
+// inspect asks for a picture of the engine.
+type inspect struct{ reply chan<- *engine.Stats }
+
+// Config of a shard.
+type Config struct {
+	Index, Shards int
+	CPU           int // to pin the thread to, -1 for none
+	Epoch         time.Time
+	Engine        *engine.Engine
+	Socket        *udp.Socket
+}
+
+// New returns a shard; Connect and Start make it run. It owns the socket.
+func New(c Config) (*Shard, error) {
+	poller, err := poll.New()
+	if err != nil {
+		return nil, err
+	}
+	if err := poller.Add(c.Socket.FD()); err != nil {
+		poller.Close()
+		return nil, err
+	}
+	s := &Shard{
+		index: c.Index, cpu: c.CPU, engine: c.Engine, socket: c.Socket, poller: poller, epoch: c.Epoch,
+		tx:       pkt.NewBatch(make([]byte, txBytes), txRuns),
+		inbox:    make([]*ring.SPSC[relayItem], c.Shards),
+		commands: make(chan any, commandItems),
+		events:   make(chan msg.Event, eventItems),
+		stop:     make(chan struct{}),
+		done:     make(chan struct{}),
+	}
+	for i := range s.inbox {
+		if i != c.Index {
+			s.inbox[i] = ring.New[relayItem](relayItems)
+		}
+	}
+	return s, nil
+}
+
+// Start runs the loop. peers are all shards of the plane, by index.
+func (s *Shard) Start(peers []*Shard) {
+	s.peers = peers
+	go s.run()
+}
+
+// Command hands the shard a command; it waits while the mailbox is full, and
+// does nothing once the shard has stopped. Safe for concurrent use.
+func (s *Shard) Command(c msg.Command) { s.post(c) }
+
+// Configure changes the engine's settings. Safe for concurrent use.
+func (s *Shard) Configure(set engine.Settings) { s.post(set) }
+
+// Inspect returns a picture of the engine, nil when the shard does not answer
+// within a second or has stopped. Safe for concurrent use.
+func (s *Shard) Inspect() *engine.Stats {
+	reply := make(chan *engine.Stats, 1)
+	s.post(inspect{reply})
+	select {
+	case st := <-reply:
+		return st
+	case <-s.done:
+	case <-time.After(time.Second):
+	}
+	return nil
+}
+
+func (s *Shard) post(m any) {
+	select {
+	case s.commands <- m:
+		s.poller.Wake()
+	case <-s.done:
+	}
+}
+
+// Events returns what the engine reports; closed when the shard has stopped.
+func (s *Shard) Events() <-chan msg.Event { return s.events }
+
+// Stop ends the loop and waits for it. Safe for concurrent use, once.
+func (s *Shard) Stop() {
+	close(s.stop)
+	s.poller.Wake()
+	<-s.done
+}
+
+func (s *Shard) run() {
+	// Not unlocked at the end: the thread, with its affinity, dies with the loop.
+	runtime.LockOSThread()
+	s.pin()
+	defer func() {
+		close(s.done)
+		close(s.events)
+		s.socket.Close()
+		s.poller.Close()
+	}()
+	for !s.stopping() {
+		if s.turn() {
+			continue
+		}
+		if err := s.poller.Sleep(s.timeout(), s.idle); err != nil {
+			panic(fmt.Sprintf("shard %d: %v", s.index, err))
+		}
+	}
+}
+
+func (s *Shard) pin() {
+	if s.cpu < 0 {
+		return
+	}
+	var set unix.CPUSet
+	set.Set(s.cpu)
+	// Refused where a cgroup changed the allowed set meanwhile: then the
+	// scheduler places the thread, which costs speed only.
+	_ = unix.SchedSetaffinity(0, &set)
+}
+
+func (s *Shard) stopping() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Shard) now() clock.Time { return clock.Time(time.Since(s.epoch)) }
+
+// turn does one round of everything that waits; it reports whether more may.
+func (s *Shard) turn() (busy bool) {
+	if s.unsent && !s.transmit() {
+		return false // the socket is full; epoll tells when it is not
+	}
+	busy = s.receive()
+	busy = s.takeCommands() || busy
+	busy = s.takeRelays() || busy
+	if now := s.now(); now >= s.engine.PollTimeout() {
+		s.engine.HandleTimeout(now)
+	}
+	return !s.drain() || busy
+}
+
+// idle reports whether nothing waits that another thread brought.
+func (s *Shard) idle() bool {
+	if len(s.commands) > 0 || s.stopping() {
+		return false
+	}
+	for _, in := range s.inbox {
+		if in != nil && in.Peek() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// timeout returns how long the loop may sleep, negative for ever.
+func (s *Shard) timeout() time.Duration {
+	due := s.engine.PollTimeout()
+	if due == clock.Never {
+		return -1
+	}
+	return max(due.Sub(s.now()), 0)
+}
+
+// receive reads the socket until it is empty or the budget is used up, which it
+// reports.
+func (s *Shard) receive() (more bool) {
+	for range receiveBudget {
+		wall := time.Now()
+		now := clock.Time(wall.Sub(s.epoch))
+		rx, truncated := s.socket.Receive(wall.Add(-time.Duration(now)))
+		s.engine.Counters.Drops[wire.DropTruncated] += uint64(truncated)
+		if len(rx)+truncated == 0 {
+			return false
+		}
+		s.engine.HandleDatagrams(now, rx)
+		s.drain()
+	}
+	return true
+}
+
+func (s *Shard) takeCommands() (some bool) {
+	for range len(s.commands) {
+		switch c := (<-s.commands).(type) {
+		case msg.Command:
+			s.engine.HandleCommand(s.now(), c)
+		case engine.Settings:
+			s.engine.Configure(c)
+		case inspect:
+			c.reply <- s.engine.Stats()
+		}
+		s.drain()
+		some = true
+	}
+	return some
+}
+
+func (s *Shard) takeRelays() (some bool) {
+	for from, in := range s.inbox {
+		if in == nil {
+			continue
+		}
+		now := s.now()
+		for range relayItems {
+			item := in.Peek()
+			if item == nil {
+				break
+			}
+			s.engine.HandleRelay(now, from, &item.relay)
+			in.Release()
+			some = true
+		}
+	}
+	if some {
+		s.drain()
+	}
+	return some
+}
+
+// drain takes everything that the engine wants out. False when the socket takes
+// no more: the rest stays in the engine.
+func (s *Shard) drain() (sent bool) {
+	sent = s.transmit()
+	s.sendRelays()
+	for len(s.events) < cap(s.events) {
+		var ev msg.Event
+		if !s.engine.PollEvent(&ev) {
+			break
+		}
+		s.events <- ev
+	}
+	return sent
+}
+
+// transmit sends until the engine has nothing more or the socket is full.
+func (s *Shard) transmit() (done bool) {
+	for more := true; more || s.unsent; {
+		if !s.unsent {
+			more = s.engine.PollTransmit(s.tx)
+		}
+		done, dropped := s.socket.Send(s.tx)
+		s.engine.Counters.Drops[wire.DropTransmit] += uint64(dropped)
+		if s.unsent = !done; s.unsent {
+			return false
+		}
+		s.tx.Reset()
+	}
+	return true
+}
+
+// sendRelays hands each other shard what the engine has for it, and wakes it if
+// it sleeps.
+func (s *Shard) sendRelays() {
+	for to, peer := range s.peers {
+		if to == s.index {
+			continue
+		}
+		out, some := peer.inbox[s.index], false
+		for {
+			item := out.Reserve()
+			if item == nil || !s.engine.PollRelay(to, &item.relay) {
+				break
+			}
+			item.relay.Data = item.data[:copy(item.data[:], item.relay.Data)]
+			out.Publish()
+			some = true
+		}
+		if some {
+			peer.poller.Wake()
+		}
+	}
+}

@@ -1,0 +1,87 @@
+// Package udp moves batches of datagrams between the kernel and pkt: recvmmsg
+// and sendmmsg (recvmmsg(2), sendmmsg(2)), runs as one UDP_SEGMENT message
+// (udp(7)), the local address of each datagram by IPV6_PKTINFO (ipv6(7)).
+package udp
+
+import (
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Socket is one non-blocking UDP socket. It belongs to one thread.
+type Socket struct {
+	fd   int
+	port uint16
+	rx   receiver
+	tx   transmitter
+}
+
+// Options of a socket. Buffer sizes are in bytes; the kernel may grant less
+// (net.core.rmem_max, socket(7)).
+type Options struct {
+	ReceiveBuffer, SendBuffer int
+}
+
+// Listen opens a socket that shares its port with others of the process
+// (SO_REUSEPORT). One IPv6 socket serves both versions, IPv4 peers as mapped
+// addresses, so that the packet path has one kind of address.
+func Listen(addr netip.AddrPort, o Options) (*Socket, error) {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("udp socket: %w (Sluice needs the kernel's IPv6, without addresses if need be: boot without ipv6.disable=1)", err)
+	}
+	if err := prepare(fd, addr, o); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	bound, err := unix.Getsockname(fd)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("getsockname: %w", err)
+	}
+	s := &Socket{fd: fd, port: uint16(bound.(*unix.SockaddrInet6).Port)}
+	s.rx.init()
+	s.tx.init()
+	return s, nil
+}
+
+func prepare(fd int, addr netip.AddrPort, o Options) error {
+	for _, opt := range []struct {
+		name              string
+		level, opt, value int
+	}{
+		{"SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1},
+		{"IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0},
+		{"IPV6_RECVPKTINFO", unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1},
+		{"SO_TIMESTAMPNS", unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1},
+		{"SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuffer},
+		{"SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, o.SendBuffer},
+	} {
+		if err := unix.SetsockoptInt(fd, opt.level, opt.opt, opt.value); err != nil {
+			return fmt.Errorf("%s: %w", opt.name, err)
+		}
+	}
+	// With CAP_NET_ADMIN the sizes go beyond the system's limits; without, what
+	// was granted above stays.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, o.ReceiveBuffer)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, o.SendBuffer)
+	ip := addr.Addr()
+	if ip == netip.IPv4Unspecified() {
+		ip = netip.IPv6Unspecified()
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet6{Port: int(addr.Port()), Addr: ip.As16()}); err != nil {
+		return fmt.Errorf("bind %v: %w", addr, err)
+	}
+	return nil
+}
+
+// FD returns the descriptor, for polling.
+func (s *Socket) FD() int { return s.fd }
+
+// Port returns the bound port.
+func (s *Socket) Port() uint16 { return s.port }
+
+// Close closes the socket.
+func (s *Socket) Close() error { return unix.Close(s.fd) }

@@ -98,9 +98,11 @@ func rtpUnits(t clock.Time, rate uint32) uint32 {
 	return uint32(secs)*rate + uint32(rest*uint64(rate)/uint64(time.Second))
 }
 
-// shortNTP converts a delay to units of 1/65536 s, at most about 18 hours.
+// shortNTP converts a delay to units of 1/65536 s; what does not fit, from about
+// 18 hours on, reads as the longest.
 func shortNTP(d time.Duration) uint32 {
-	const longest = time.Duration(1<<32-1) * time.Second >> 16
-	d = min(max(d, 0), longest)
-	return uint32(d << 16 / time.Second)
+	if d >= 1<<16*time.Second {
+		return 1<<32 - 1
+	}
+	return uint32(max(d, 0) << 16 / time.Second)
 }

@@ -193,11 +193,10 @@ func (p *peer) hangup(t *testing.T) {
 // nothing: a test that passes does not wait for it.
 const patience = 40 * time.Second
 
-// await waits until missing, which gets all reports of the peer so far (at
-// least one), returns "". The test ends where the page reports an error, the
+// wait waits until missing, which gets all reports of the peer so far (at
+// least one), returns "". It gives up where the page reports an error, the
 // browser dies or time is over; the last answer of missing is the reason.
-func (p *peer) await(t *testing.T, what string, missing func([]report) string) {
-	t.Helper()
+func (p *peer) wait(missing func([]report) string) error {
 	reason, failure := "no report yet", ""
 	d := p.b.director
 	d.await(patience, p.b.proc.exited, func() bool {
@@ -211,10 +210,19 @@ func (p *peer) await(t *testing.T, what string, missing func([]report) string) {
 	})
 	switch {
 	case failure != "":
-		t.Fatalf("%s, waiting for it %s, failed: %s", p.id, what, failure)
+		return fmt.Errorf("%s failed: %s", p.id, failure)
 	case !p.b.proc.running():
-		t.Fatalf("%s exited; it printed:\n%s", p.b.name, p.b.proc.tail())
+		return fmt.Errorf("%s exited; it printed:\n%s", p.b.name, p.b.proc.tail())
 	case reason != "":
-		t.Fatalf("%s: gave up waiting for it %s: %s", p.id, what, reason)
+		return fmt.Errorf("%s: gave up after %v: %s", p.id, patience, reason)
+	}
+	return nil
+}
+
+// await is wait for those who cannot go on without.
+func (p *peer) await(t *testing.T, what string, missing func([]report) string) {
+	t.Helper()
+	if err := p.wait(missing); err != nil {
+		t.Fatalf("waiting for a page %s: %v", what, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"text/tabwriter"
 )
@@ -65,18 +66,26 @@ func (l *lab) row(t *testing.T, s *server, codec string) []cell {
 	return cells
 }
 
-// judge awaits the viewers and writes their results into the cells that were
-// not skipped, which stand in the same order.
+// judge awaits all viewers at once and writes their results into the cells that
+// were not skipped, which stand in the same order.
 func judge(t *testing.T, cells []cell, viewers []*peer, codec string) {
+	errs := make([]error, len(viewers))
+	var wait sync.WaitGroup
+	for i, v := range viewers {
+		wait.Go(func() { errs[i] = v.wait(playing("av", codec)) })
+	}
+	wait.Wait()
 	for i := range cells {
 		c := &cells[i]
 		if c.result != "failed" {
 			continue
 		}
-		viewer := viewers[0]
-		viewers = viewers[1:]
+		viewer, err := viewers[0], errs[0]
+		viewers, errs = viewers[1:], errs[1:]
 		t.Run(c.publisher+"-to-"+c.viewer, func(t *testing.T) {
-			viewer.await(t, "to play", playing("av", codec))
+			if err != nil {
+				t.Fatal(err)
+			}
 			c.result = "ok: " + viewer.newest().summary()
 		})
 	}

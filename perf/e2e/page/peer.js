@@ -10,6 +10,8 @@
 
 const params = Object.fromEntries(new URLSearchParams(location.search));
 const wants = kind => params.kinds.includes(kind[0]);
+// Few, so that two busy cores can encode and decode several streams at once.
+const framesPerSecond = 12;
 const kinds = ['audio', 'video'].filter(wants);
 const pc = new RTCPeerConnection({bundlePolicy: 'max-bundle'});
 const pixels = {Looks: 0, Moved: 0};
@@ -38,30 +40,24 @@ function canvasTrack() {
     pen.fillRect(frame * 5 % 320, 150, 60, 60);
     pen.font = '64px monospace';
     pen.fillText(String(frame++), 20, 100);
-  }, 50);
-  return canvas.captureStream(20).getVideoTracks()[0];
+  }, 1000 / framesPerSecond);
+  return canvas.captureStream(framesPerSecond).getVideoTracks()[0];
 }
 
-// A tone that rises and falls, so that its energy never stops growing.
-function toneTrack() {
-  const context = new AudioContext();
-  const tone = new OscillatorNode(context, {frequency: 440});
-  const out = new MediaStreamAudioDestinationNode(context);
-  tone.connect(out);
-  tone.start();
-  return out.stream.getAudioTracks()[0];
+// What the browser's fake devices show and play. Sound always comes from there:
+// an AudioContext stands still in a Firefox that has no sound card.
+async function fakeTracks(video) {
+  const stream = await navigator.mediaDevices.getUserMedia({
+    audio: wants('audio'),
+    video: video && {width: 320, height: 240, frameRate: framesPerSecond},
+  });
+  return stream.getTracks();
 }
 
 async function sourceTracks() {
-  if (params.source === 'camera') {
-    const stream = await navigator.mediaDevices.getUserMedia({
-      audio: wants('audio'),
-      video: wants('video') && {width: 320, height: 240, frameRate: 20},
-    });
-    return stream.getTracks();
-  }
-  const make = {audio: toneTrack, video: canvasTrack};
-  return kinds.map(kind => make[kind]());
+  if (params.source === 'camera') return fakeTracks(wants('video'));
+  const tracks = wants('audio') ? await fakeTracks(false) : [];
+  return wants('video') ? [...tracks, canvasTrack()] : tracks;
 }
 
 // --- WHIP and WHEP -----------------------------------------------------------

@@ -49,6 +49,8 @@ type Conn struct {
 	http     *http.Client
 }
 
+const deleteTimeout = 2 * time.Second
+
 // StatusError is a refusal by the server.
 type StatusError struct {
 	Code       int
@@ -80,6 +82,9 @@ func Dial(ctx context.Context, hc *http.Client, endpoint string, o Offer) (*Conn
 	}
 	c := &Conn{Local: bound, fd: fd, http: hc}
 	if err := c.establish(ctx, endpoint, o, cert); err != nil {
+		// The context may be why it failed; the session at the server must go all the same.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
+		defer cancel()
 		c.Close(ctx)
 		return nil, err
 	}

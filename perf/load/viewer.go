@@ -53,11 +53,16 @@ func watch(ctx context.Context, hc *http.Client, h *hub, t Target, full bool, sh
 	}
 	v.conn = conn
 	if full {
-		if err := conn.GrowBuffer(); err != nil {
-			return nil, err
-		}
+		err = conn.GrowBuffer()
 	}
-	return v, h.add(conn, v)
+	if err == nil {
+		err = h.add(conn, v)
+	}
+	if err != nil {
+		v.leave(ctx, h)
+		return nil, err
+	}
+	return v, nil
 }
 
 // leave ends the session.

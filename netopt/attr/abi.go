@@ -48,7 +48,7 @@ func (d *Decl) abi() string {
 	if d.Kind.Metric() {
 		field("Metric", d.MetricName())
 	} else {
-		field("Default", strings.Join(strings.Fields(d.initial()), " "))
+		field("Default", strings.Join(strings.Fields(d.Initial()), " "))
 	}
 	field("Mode", fmt.Sprintf("%04o%s", d.Mode.Perm(), map[Mode]string{Boot: ", fixed at start"}[d.Mode]))
 	b.WriteString("Description:\n")

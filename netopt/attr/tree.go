@@ -45,7 +45,7 @@ func NewTree(tables ...*Table) *Tree {
 		if d.Kind.Metric() {
 			continue
 		}
-		v, err := d.parse(d.initial())
+		v, err := d.parse(d.Initial())
 		if err != nil {
 			panic("attr: default of " + err.Error())
 		}

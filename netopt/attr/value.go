@@ -105,8 +105,8 @@ func (d *Decl) check(s string) *Error {
 	return nil
 }
 
-// initial returns the text of the default.
-func (d *Decl) initial() string {
+// Initial returns the default as text.
+func (d *Decl) Initial() string {
 	switch {
 	case d.Default != "":
 		return d.Default

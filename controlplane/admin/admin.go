@@ -1,0 +1,102 @@
+// Package admin is the operator's HTTP: the attribute tree, metrics, health and
+// profiles. It has no login; what protects it is where it listens (loopback and
+// a unix socket) and that no web page can reach it through a browser.
+package admin
+
+import (
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"strings"
+
+	"sluice/controlplane/httpd"
+	"sluice/netopt/attr"
+	"sluice/netopt/metrics"
+)
+
+// Options say what the handler shows.
+type Options struct {
+	Tree *attr.Tree
+	// Health and Ready return what is wrong, one reason an entry, none if all is
+	// well: Health whether the process works at all, Ready whether it takes new
+	// sessions. They are called from any goroutine.
+	Health, Ready func() []string
+}
+
+// NewHandler returns the handler of the admin listener:
+//
+//	GET  /attr/       paths, one a line; as JSON with values and docs if accepted
+//	GET  /attr/PATH   a value and a newline; JSON if accepted; of a directory, its paths
+//	PUT  /attr/PATH   the body is the value; 204
+//	GET  /metrics     Prometheus text or OpenMetrics
+//	GET  /healthz     200, or 503 with a reason a line
+//	GET  /readyz      the same
+//	GET  /debug/pprof/
+func NewHandler(o Options) http.Handler {
+	mux := http.NewServeMux()
+	tree := attrs{o.Tree}
+	mux.HandleFunc("GET /attr/{path...}", tree.get)
+	mux.HandleFunc("PUT /attr/{path...}", tree.put)
+	mux.Handle("GET /metrics", metrics.Handler(o.Tree))
+	mux.HandleFunc("GET /healthz", report(o.Health))
+	mux.HandleFunc("GET /readyz", report(o.Ready))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return guard(mux)
+}
+
+// report answers 200, or 503 with what is wrong.
+func report(wrong func() []string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		body := "ok\n"
+		if reasons := wrong(); len(reasons) > 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			body = strings.Join(reasons, "\n") + "\n"
+		}
+		w.Write([]byte(body))
+	}
+}
+
+// guard refuses what a foreign web page makes its visitor's browser send: writes
+// from another origin, and any request under a name that the page's owner could
+// have pointed here (DNS rebinding). Nobody can point an address or "localhost"
+// elsewhere. A unix socket is out of a browser's reach.
+func guard(next http.Handler) http.Handler {
+	origin := http.NewCrossOriginProtection()
+	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		httpd.Problem(w, http.StatusForbidden, "Foreign origin",
+			"A page of another origin may not write here. Send the request without a browser, or from a page of this listener.")
+	}))
+	next = origin.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !overUnix(r) && !isLocal(r.Host) {
+			httpd.Problem(w, http.StatusForbidden, "Foreign host",
+				"The admin listener is addressed by IP address or as localhost only, so that no web page can reach it under a name of its own.")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func overUnix(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return ok && local.Network() == "unix"
+}
+
+// isLocal reports whether a Host header is an address or localhost, with or
+// without a port.
+func isLocal(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	_, err := netip.ParseAddr(name)
+	return err == nil || strings.EqualFold(name, "localhost")
+}

@@ -1,0 +1,290 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sluice/controlplane/httpd"
+	"sluice/netopt/attr"
+)
+
+var table attr.Table
+
+var (
+	_       = table.Int(attr.Decl{Path: "plane/shards", Unit: "shards", Mode: attr.Boot, Max: 64, Since: "0.1", Doc: "Shards."})
+	title   = table.Text(attr.Decl{Path: "title", Default: "Sluice", Since: "0.1", Doc: "Title."})
+	_       = table.Text(attr.Decl{Path: "token", Mode: attr.WO, Default: "hunter2", Since: "0.1", Doc: "Secret."})
+	_       = table.List(attr.Decl{Path: "ice/announce", Default: "::1 ::2", Since: "0.1", Doc: "Addresses."})
+	packets = table.Counter(attr.Decl{Path: "plane/rx_packets", Unit: "packets", Since: "0.1", Doc: "Received."})
+)
+
+func newHandler(health, ready func() []string) (http.Handler, *attr.Tree) {
+	tree := attr.NewTree(&table)
+	tree.Collect(func(s *attr.Sample) { packets.Add(s, 42) })
+	tree.Freeze()
+	return NewHandler(Options{Tree: tree, Health: health, Ready: ready}), tree
+}
+
+func well() []string { return nil }
+
+// do sends a request as a tool on the same machine would; headers are "Name: value".
+func do(h http.Handler, method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Host = "127.0.0.1:9080"
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		r.Header.Set(name, value)
+		if name == "Host" {
+			r.Host = value
+		}
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func TestGet(t *testing.T) {
+	h, _ := newHandler(well, well)
+	for _, c := range []struct {
+		path   string
+		status int
+		want   string // the body, or the problem's detail
+	}{
+		{"/attr/", 200, "ice/announce\nplane/rx_packets\nplane/shards\ntitle\ntoken\n"},
+		{"/attr/plane/", 200, "plane/rx_packets\nplane/shards\n"},
+		{"/attr/plane", 200, "plane/rx_packets\nplane/shards\n"},
+		{"/attr/title", 200, "Sluice\n"},
+		{"/attr/ice/announce", 200, "::1\n::2\n"},
+		{"/attr/plane/rx_packets", 200, "42\n"},
+		{"/attr/token", 403, "token: can be written only"},
+		{"/attr/plane/shard", 404, "plane/shard: no such attribute; the nearest is plane/shards"},
+		{"/attr/%2e%2e%2fetc", 404, "../etc: no such attribute"},
+	} {
+		w := do(h, "GET", c.path, "")
+		got := w.Body.String()
+		if c.status != 200 {
+			got = detail(t, w)
+		}
+		if w.Code != c.status || got != c.want {
+			t.Errorf("%s: %d %q, want %d %q", c.path, w.Code, got, c.status, c.want)
+		}
+	}
+}
+
+// detail returns the detail of a problem document.
+func detail(t *testing.T, w *httptest.ResponseRecorder) string {
+	t.Helper()
+	var problem struct {
+		Status int
+		Detail string
+	}
+	if w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Fatalf("%d is no problem document: %q", w.Code, w.Body)
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil || problem.Status != w.Code {
+		t.Fatalf("%d: %v: %q", w.Code, err, w.Body)
+	}
+	return problem.Detail
+}
+
+func TestPut(t *testing.T) {
+	for _, c := range []struct {
+		path, body string
+		status     int
+		detail     string
+	}{
+		{"/attr/title", "Studio\n", 204, ""},
+		{"/attr/title", strings.Repeat("x", attr.MaxBytes) + "\n", 204, ""},
+		{"/attr/token", "new", 204, ""},
+		{"/attr/title", "a\x00", 400, "title: byte 1 (0x00) is not printable ASCII"},
+		{"/attr/title", strings.Repeat("x", attr.MaxBytes+1), 400, "title: is longer than 4096 bytes"},
+		{"/attr/title", strings.Repeat("x", attr.MaxBytes+2), 413, "A value has at most 4096 bytes."},
+		{"/attr/plane/shards", "4", 403, "plane/shards: is fixed while running; a value in the configuration directory takes effect at the next start"},
+		{"/attr/plane/rx_packets", "0", 403, "plane/rx_packets: can be read only"},
+		{"/attr/nope", "0", 404, "nope: no such attribute"},
+		{"/attr/", "0", 404, ": no such attribute"},
+	} {
+		h, tree := newHandler(well, well)
+		w := do(h, "PUT", c.path, c.body)
+		if w.Code != c.status {
+			t.Errorf("%s %.20q: %d %s", c.path, c.body, w.Code, w.Body)
+			continue
+		}
+		switch {
+		case c.status != 204:
+			if got := detail(t, w); got != c.detail {
+				t.Errorf("%s %.20q: %q", c.path, c.body, got)
+			}
+			if title.Get(tree) != "Sluice" {
+				t.Errorf("%s %.20q: refused and yet set", c.path, c.body)
+			}
+		case c.path == "/attr/title":
+			if got := title.Get(tree); got != strings.TrimSuffix(c.body, "\n") {
+				t.Errorf("%s %.20q: value is %.20q", c.path, c.body, got)
+			}
+		}
+	}
+}
+
+// An integer that is open while the process runs, out of range.
+func TestPutRange(t *testing.T) {
+	tree := attr.NewTree(&table)
+	h := NewHandler(Options{Tree: tree, Health: well, Ready: well})
+	w := do(h, "PUT", "/attr/plane/shards", "99")
+	if got := detail(t, w); w.Code != 400 || got != "plane/shards: 99 is out of range 0..64" || !strings.Contains(w.Body.String(), "ERANGE") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+func TestJSON(t *testing.T) {
+	h, _ := newHandler(well, well)
+	const accept = "Accept: text/html, application/json;q=0.9"
+	var all []map[string]any
+	w := do(h, "GET", "/attr/", "", accept)
+	if err := json.Unmarshal(w.Body.Bytes(), &all); err != nil || len(all) != len(table.Decls()) || w.Header().Get("Content-Type") != "application/json" {
+		t.Fatalf("%v: %s", err, w.Body)
+	}
+	if strings.Contains(w.Body.String(), `"value": "hunter2"`) {
+		t.Error("the value of a write-only attribute is shown")
+	}
+	var one map[string]any
+	if err := json.Unmarshal(do(h, "GET", "/attr/plane/shards", "", accept).Body.Bytes(), &one); err != nil {
+		t.Fatal(err)
+	}
+	for field, want := range map[string]any{
+		"path": "plane/shards", "value": "0", "kind": "integer", "unit": "shards", "mode": "0644", "boot": true,
+		"min": 0.0, "max": 64.0, "default": "0", "stability": "testing", "since": "0.1", "doc": "Shards.",
+	} {
+		if one[field] != want {
+			t.Errorf("%s is %v, want %v", field, one[field], want)
+		}
+	}
+	if w := do(h, "GET", "/attr/nope", "", accept); w.Code != 404 || detail(t, w) != "nope: no such attribute" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := do(h, "GET", "/attr/title", "", "Accept: */*"); w.Body.String() != "Sluice\n" {
+		t.Errorf("*/* got %s", w.Body)
+	}
+}
+
+func TestEntityTags(t *testing.T) {
+	h, tree := newHandler(well, well)
+	tag := do(h, "GET", "/attr/title", "").Header().Get("ETag")
+	if !strings.HasPrefix(tag, `"`) {
+		t.Fatalf("ETag %q is not strong", tag)
+	}
+	for _, have := range []string{tag, `"x", ` + tag, "W/" + tag, "*"} {
+		if w := do(h, "GET", "/attr/title", "", "If-None-Match: "+have); w.Code != 304 || w.Body.Len() != 0 || w.Header().Get("ETag") != tag {
+			t.Errorf("If-None-Match %s: %d", have, w.Code)
+		}
+	}
+	if w := do(h, "PUT", "/attr/title", "one", "If-Match: "+tag); w.Code != 204 {
+		t.Errorf("If-Match of the value: %d %s", w.Code, w.Body)
+	}
+	if w := do(h, "PUT", "/attr/title", "two", "If-Match: "+tag); w.Code != 412 || title.Get(tree) != "one" {
+		t.Errorf("If-Match of an old value: %d, %q", w.Code, title.Get(tree))
+	}
+	if w := do(h, "GET", "/attr/title", "", "If-None-Match: "+tag); w.Code != 200 || w.Header().Get("ETag") == tag {
+		t.Errorf("changed value: %d", w.Code)
+	}
+	if w := do(h, "PUT", "/attr/title", "two", "If-Match: *"); w.Code != 204 || title.Get(tree) != "two" {
+		t.Errorf("If-Match *: %d, %q", w.Code, title.Get(tree))
+	}
+}
+
+func TestHealth(t *testing.T) {
+	ill := func() []string { return []string{"shard 1 has not turned for 2 s", "draining"} }
+	h, _ := newHandler(well, ill)
+	if w := do(h, "GET", "/healthz", ""); w.Code != 200 || w.Body.String() != "ok\n" {
+		t.Errorf("%d %q", w.Code, w.Body)
+	}
+	if w := do(h, "GET", "/readyz", ""); w.Code != 503 || w.Body.String() != "shard 1 has not turned for 2 s\ndraining\n" {
+		t.Errorf("%d %q", w.Code, w.Body)
+	}
+}
+
+func TestMetricsAndProfiles(t *testing.T) {
+	h, _ := newHandler(well, well)
+	if w := do(h, "GET", "/metrics", ""); w.Code != 200 || !strings.Contains(w.Body.String(), "\nsluice_plane_rx_packets_total 42\n") {
+		t.Errorf("%d %.200s", w.Code, w.Body)
+	}
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/goroutine?debug=1", "/debug/pprof/cmdline", "/debug/pprof/symbol"} {
+		if w := do(h, "GET", path, ""); w.Code != 200 {
+			t.Errorf("%s: %d", path, w.Code)
+		}
+	}
+	if w := do(h, "POST", "/attr/title", "x"); w.Code != 405 || w.Header().Get("Allow") == "" {
+		t.Errorf("POST: %d %v", w.Code, w.Header())
+	}
+}
+
+// What a web page can make a browser on this machine or network send.
+func TestWebPagesAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		method  string
+		headers []string
+		status  int
+	}{
+		{"tool", "PUT", nil, 204},
+		{"tool, IPv6", "PUT", []string{"Host: [::1]:9080"}, 204},
+		{"tool, IPv6 without port", "PUT", []string{"Host: [::1]"}, 204},
+		{"tool, other port", "PUT", []string{"Host: 192.0.2.1:80"}, 204},
+		{"tool, localhost", "PUT", []string{"Host: LocalHost:9080"}, 204},
+		{"own page", "PUT", []string{"Origin: http://127.0.0.1:9080", "Sec-Fetch-Site: same-origin"}, 204},
+		{"own page, older browser", "PUT", []string{"Origin: http://127.0.0.1:9080"}, 204},
+		{"rebound name", "PUT", []string{"Host: evil.example:9080"}, 403},
+		{"rebound name, read", "GET", []string{"Host: evil.example:9080"}, 403},
+		{"rebound name, its own origin", "PUT", []string{"Host: evil.example", "Origin: http://evil.example", "Sec-Fetch-Site: same-origin"}, 403},
+		{"name with an address in it", "GET", []string{"Host: 127.0.0.1.evil.example"}, 403},
+		{"name below localhost", "GET", []string{"Host: localhost.evil.example"}, 403},
+		{"address and user", "GET", []string{"Host: 127.0.0.1@evil.example"}, 403},
+		{"no host", "GET", []string{"Host: "}, 403},
+		{"foreign page", "PUT", []string{"Origin: http://evil.example", "Sec-Fetch-Site: cross-site"}, 403},
+		{"foreign page, older browser", "PUT", []string{"Origin: http://evil.example"}, 403},
+		{"page of another port", "PUT", []string{"Origin: http://127.0.0.1:8080", "Sec-Fetch-Site: same-site"}, 403},
+		{"sandboxed page", "PUT", []string{"Origin: null"}, 403},
+	} {
+		h, tree := newHandler(well, well)
+		w := do(h, c.method, "/attr/title", "x", c.headers...)
+		if w.Code != c.status {
+			t.Errorf("%s: %d %s", c.name, w.Code, w.Body)
+		}
+		if c.status == 403 && (detail(t, w) == "" || title.Get(tree) != "Sluice") {
+			t.Errorf("%s: refused, but the title is %q", c.name, title.Get(tree))
+		}
+	}
+}
+
+// Over the unix socket the Host is whatever the client makes up.
+func TestUnixSocketTakesAnyHost(t *testing.T) {
+	h, _ := newHandler(well, well)
+	socket := filepath.Join(t.TempDir(), "admin.sock")
+	ln, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httpd.NewServer(h, slog.New(slog.DiscardHandler))
+	defer srv.Close()
+	go srv.Serve(ln)
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get("http://sluice/attr/title")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "Sluice\n" {
+		t.Errorf("%v: %q", err, body)
+	}
+}

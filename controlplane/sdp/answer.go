@@ -128,6 +128,10 @@ func (w *writer) reject(m *Media) {
 // media writes a section that is accepted or inactive. Port 9 stands for "see
 // the candidates" (RFC 9429 section 5.2.1), also where the offer said 0 and
 // bundle-only: 0 would reject it.
+//
+// What describes the transport is repeated in each section. RFC 9143 section 7.1.3
+// wants it in the tagged one alone, but clients from before it look for it
+// everywhere, and all others pass over it.
 func (w *writer) media(m *Media, l Local, send bool) {
 	types := fmt.Sprint(m.format.pt)
 	if m.RTXPT != 0 {

@@ -51,10 +51,19 @@ func (f Format) Name() string {
 
 // String returns the name with the parameters that decide whether a decoder fits.
 func (f Format) String() string {
-	if f.Fmtp == "" || f.Codec == codec.Opus {
-		return f.Name()
+	var decisive []string
+	switch f.Codec {
+	case codec.VP9, codec.H265:
+		decisive = []string{"profile-id"}
+	case codec.AV1:
+		decisive = []string{"profile"}
+	case codec.H264:
+		decisive = []string{"packetization-mode", "profile-level-id"}
 	}
-	return f.Name() + " (" + f.Fmtp + ")"
+	if params := keep(f.Fmtp, decisive); params != "" {
+		return f.Name() + " (" + params + ")"
+	}
+	return f.Name()
 }
 
 // param returns a format parameter, or its default where it is not given.

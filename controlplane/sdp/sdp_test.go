@@ -293,7 +293,7 @@ func TestMismatchNamesBothSides(t *testing.T) {
 	}{
 		{"profile", recorded(t, "werift-whep"), []Track{opusTrack, {msg.Video, high}},
 			"the stream's video is H264 (packetization-mode=1;profile-level-id=640028), but the offer can decode only " +
-				"VP8, H264 (level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f)"},
+				"VP8, H264 (packetization-mode=1;profile-level-id=42e01f)"},
 		{"codec", recorded(t, "gstreamer-whep"), []Track{{msg.Audio, Format{codec.PCMU, 8000, 1, ""}}, vp8Track},
 			"the stream's audio is PCMU, but the offer can decode only opus"},
 		{"kind", audioOnly(recorded(t, "datachannel-whep")), []Track{vp8Track},

@@ -45,9 +45,10 @@ func (o *Offer) Publish() (*Selection, error) {
 // not sent. Where it asks for a kind but decodes no such format, or where nothing
 // would be sent at all, the error is a *Mismatch; any other is an *Error.
 //
-// An m-section that gets nothing is answered inactive, not rejected: the first
-// of the BUNDLE group carries the transport, and rejecting it would take all
-// others down with it (RFC 9143 section 7.3.3, which browsers enforce).
+// An m-section that gets nothing is answered inactive, not rejected. If the first
+// of the BUNDLE group were rejected, the transport would have to move to another
+// with a port of its own (RFC 9143 section 7.3.1), and there may be none: GStreamer,
+// and browsers with the policy max-bundle, offer the others bundle-only with port 0.
 func (o *Offer) Subscribe(tracks []Track) (*Selection, error) {
 	s := o.selection(true)
 	var served [2]bool
@@ -199,7 +200,7 @@ func (s *section) rtx(f *format) uint8 {
 }
 
 // distinct sees that packets can be told apart: the m-sections share a
-// transport, so they may not share numbers (RFC 9143 section 9.1).
+// transport, so they may not share numbers (RFC 9143 section 9.1.1).
 func (s *Selection) distinct() error {
 	types, sources := map[uint8]bool{}, map[uint32]bool{}
 	for i := range s.Media {

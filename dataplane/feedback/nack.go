@@ -54,7 +54,7 @@ type missing struct {
 
 // hopeless reports whether the limits give the packet up.
 func (m *missing) hopeless(now clock.Time, l *Limits) bool {
-	return now.Sub(m.found) >= l.GiveUp || m.due <= now && m.tries >= l.Tries
+	return now.Sub(m.found) >= l.GiveUp || m.tries >= l.Tries
 }
 
 // Received takes note of a packet, original or retransmitted, by its extended

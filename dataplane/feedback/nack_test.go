@@ -63,6 +63,9 @@ func TestNackSchedule(t *testing.T) {
 	if n.Missing() != 0 {
 		t.Error("not given up")
 	}
+	if n.Received(cycle+65535, after(2000), &l); n.Missing() != 0 || n.Next() != clock.Never {
+		t.Error("what comes after it was given up upsets the count")
+	}
 }
 
 func TestNackRoundTrip(t *testing.T) {
@@ -185,6 +188,7 @@ func TestNackAgainstSlowTwin(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 6))
 		l := DefaultLimits()
 		l.PerSecond = 1 << 30
+		l.Tries = 1 + r.IntN(5)
 		l.GiveUp = time.Duration(50+r.IntN(400)) * time.Millisecond
 		rtt := time.Duration(r.IntN(60)) * time.Millisecond
 		var n Nack

@@ -153,7 +153,9 @@ func TestArrivalsFarApart(t *testing.T) {
 // TestArrivalsGreatGap jumps further than the window reaches.
 func TestArrivalsGreatGap(t *testing.T) {
 	var a Arrivals
-	a.Received(1, after(0))
+	for seq := range uint16(arrivalWindow) {
+		a.Received(seq, after(0))
+	}
 	a.Received(20001, after(1))
 	report, got, _ := decode(t, a.AppendFeedback(nil, 1, 2, 1200))
 	if report.BaseSequenceNumber != 20002-arrivalWindow || len(got) != arrivalWindow {
@@ -163,6 +165,19 @@ func TestArrivalsGreatGap(t *testing.T) {
 	want[arrivalWindow-1] = status{true, ticksOf(after(1))}
 	if !slices.Equal(got, want) {
 		t.Error("not exactly the last packet arrived")
+	}
+}
+
+// TestArrivalsLeavesTheWindow holds that what was not reported before it left
+// the window is not reported from another packet's slot.
+func TestArrivalsLeavesTheWindow(t *testing.T) {
+	var a Arrivals
+	a.Received(1, after(0))
+	a.AppendFeedback(nil, 1, 2, 1200)
+	a.Received(2+arrivalWindow, after(1)) // 2 is just too old now
+	report, got, _ := decode(t, a.AppendFeedback(nil, 1, 2, 1200))
+	if report.BaseSequenceNumber != 3 || len(got) != arrivalWindow || got[0].arrived {
+		t.Errorf("%d packets from %d reported, want %d from 3", len(got), report.BaseSequenceNumber, arrivalWindow)
 	}
 }
 

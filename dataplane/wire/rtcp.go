@@ -411,9 +411,7 @@ func AppendNACK(b []byte, sender, media uint32, lost []uint16) []byte {
 		first, following := lost[0], uint16(0)
 		lost = lost[1:]
 		for len(lost) > 0 && lost[0]-first <= 16 {
-			if after := lost[0] - first; after > 0 {
-				following |= 1 << (after - 1)
-			}
+			following |= 1 << (lost[0] - first - 1) // of first itself, nothing
 			lost = lost[1:]
 		}
 		b = binary.BigEndian.AppendUint16(b, first)

@@ -345,6 +345,10 @@ func TestRTCPCountLies(t *testing.T) {
 	if _, _, ok := half.NACK(); ok {
 		t.Error("half a NACK entry read")
 	}
+	none := RTCP{Type: RTCPTransportFeedback, Count: FormatNACK, Body: make([]byte, 8)}
+	if _, _, ok := none.NACK(); ok {
+		t.Error("a NACK without an entry read")
+	}
 	halfFIR := RTCP{Type: RTCPPayloadFeedback, Count: FormatFIR, Body: make([]byte, 20)}
 	if n := halfFIR.FIR().Len(); n != 0 {
 		t.Errorf("%d entries read of one and a half", n)

@@ -1,0 +1,180 @@
+package dataplane
+
+import (
+	"time"
+
+	"sluice/dataplane/engine"
+	"sluice/dataplane/wire"
+	"sluice/netopt/attr"
+)
+
+// Attrs declares the data plane's attributes and metrics.
+var Attrs attr.Table
+
+// The limits that the control plane keeps to when it places sessions.
+var (
+	MaxSessions = Attrs.Int(attr.Decl{
+		Path: "limits/sessions", Unit: "sessions", Mode: attr.Boot, Min: 1, Max: 65536, Default: "8192", Since: "0.1",
+		Doc: "How many sessions, publishers and viewers together, there may be at once. One more is refused with 503.",
+	})
+	MaxStreams = Attrs.Int(attr.Decl{
+		Path: "limits/streams", Unit: "streams", Mode: attr.Boot, Min: 1, Max: 16384, Default: "1024", Since: "0.1",
+		Doc: "How many streams there may be at once. A publisher or source of one more is refused with 503.",
+	})
+)
+
+var (
+	shardsAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/shards", Unit: "shards", Mode: attr.Boot, Min: 0, Max: 64, Default: "0", Since: "0.1",
+		Doc: "How many threads forward packets, each with its own socket on the media port; 0 is one for each CPU.",
+	})
+	pinAttr = Attrs.Bool(attr.Decl{
+		Path: "dataplane/pin", Mode: attr.Boot, Default: "1", Since: "0.1",
+		Doc: "Whether each shard stays on a CPU of its own.",
+	})
+	receiveBufferAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/receive_buffer_bytes", Unit: "bytes", Mode: attr.Boot, Min: 65536, Max: 256 << 20, Default: "8388608", Since: "0.1",
+		Doc: `Receive buffer of each shard's socket. Without CAP_NET_ADMIN the kernel grants at most net.core.rmem_max.`,
+	})
+	sendBufferAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/send_buffer_bytes", Unit: "bytes", Mode: attr.Boot, Min: 65536, Max: 256 << 20, Default: "8388608", Since: "0.1",
+		Doc: `Send buffer of each shard's socket. Without CAP_NET_ADMIN the kernel grants at most net.core.wmem_max.`,
+	})
+	mtuAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/mtu_bytes", Unit: "bytes", Mode: attr.RW, Min: 576, Max: 1952, Default: "1452", Since: "0.1",
+		Doc: `The largest UDP payload that is sent to a viewer. What a publisher's packet grows by (authentication tag,
+			header extensions, retransmission header) counts; a packet that does not fit is dropped and counted in
+			dropped_packets, reason mtu. 1452 fits IPv6 over Ethernet.`,
+	})
+	historyPacketsAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/history_packets", Unit: "packets", Mode: attr.RW, Min: 64, Max: 16384, Default: "1024", Since: "0.1",
+		Doc: `How many packets of a video stream are kept for retransmissions and new viewers, rounded up to a power of two.
+			Audio keeps a quarter. Streams that already run keep what they have.`,
+	})
+	historyBytesAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/history_bytes", Unit: "bytes", Mode: attr.RW, Min: 65536, Max: 64 << 20, Default: "1048576", Since: "0.1",
+		Doc: "How many bytes of a video stream are kept at most; audio keeps a sixteenth. Streams that already run keep what they have.",
+	})
+	keyframeAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/keyframe_interval_ms", Unit: "ms", Mode: attr.RW, Min: 50, Max: 60000, Default: "500", Since: "0.1",
+		Doc: "A publisher is asked for a keyframe at most once in this time, however many viewers want one.",
+	})
+	startAgeAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/start_age_ms", Unit: "ms", Mode: attr.RW, Min: 0, Max: 60000, Default: "1000", Since: "0.1",
+		Doc: `A new viewer starts at the last keyframe if that is at most this old, and gets what came since at once;
+			otherwise the publisher is asked for a keyframe.`,
+	})
+	setupAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/setup_timeout_ms", Unit: "ms", Mode: attr.RW, Min: 1000, Max: 300000, Default: "30000", Since: "0.1",
+		Doc: `A session ends when no authenticated connectivity check came in this time after its POST, or no DTLS handshake
+			ended in this time after the first check.`,
+	})
+	feedbackAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/feedback_interval_ms", Unit: "ms", Mode: attr.RW, Min: 20, Max: 1000, Default: "100", Since: "0.1",
+		Doc: "How often a publisher gets transport-wide congestion control feedback.",
+	})
+	resendAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/resend_per_second", Mode: attr.RW, Min: 0, Max: 100000, Default: "1000", Since: "0.1",
+		Doc: "How many packets a second are sent again to one viewer of one stream at most.",
+	})
+)
+
+var (
+	dropsCounter = Attrs.CounterVec(attr.Decl{
+		Path: "dropped_packets", Unit: "packets", Since: "0.1",
+		Label: "reason", Values: wire.DropNames()[1:],
+		Doc: "Datagrams and packets that ended here, by reason.",
+	})
+	sessionsGauge  = gauge("sessions", "sessions", "Sessions that exist, in any state.")
+	ingressesGauge = gauge("ingress_streams", "streams", "RTP streams that publishers may send.")
+	egressesGauge  = gauge("egress_streams", "streams", "RTP streams to viewers.")
+
+	rxPackets   = counter("rx_packets", "packets", "Datagrams received, and packets of built-in sources.")
+	rxBytes     = counter("rx_bytes", "bytes", "Bytes of what rx_packets counts.")
+	txPackets   = counter("tx_packets", "packets", "Datagrams sent.")
+	txBytes     = counter("tx_bytes", "bytes", "Bytes of what tx_packets counts.")
+	forwarded   = counter("forwarded_packets", "packets", "RTP packets sent to viewers for the first time.")
+	resent      = counter("resent_packets", "packets", "RTP packets sent to viewers again, because they asked.")
+	repaired    = counter("repaired_packets", "packets", "Packets that a publisher's retransmission brought back.")
+	nackIn      = counter("nack_in_packets", "packets", "Packets that viewers asked for again.")
+	nackMissed  = counter("nack_missed_packets", "packets", "Packets that viewers asked for again and did not get: too old, never sent, or over the limit.")
+	nackOut     = counter("nack_out_packets", "packets", "Packets that publishers were asked for again.")
+	pliIn       = counter("keyframe_in_requests", "requests", "Keyframe requests (PLI, FIR) from viewers.")
+	pliOut      = counter("keyframe_out_requests", "requests", "Keyframe requests to publishers.")
+	checks      = counter("ice_checks", "checks", "Authenticated connectivity checks.")
+	pathChanges = counter("path_changes", "changes", "Times that a session's media moved to another address of its peer.")
+	punts       = counter("punted_packets", "packets", "DTLS datagrams passed to the control plane.")
+	misplaced   = counter("misplaced_packets", "packets", "Datagrams that landed at another shard than the one that owns their session.")
+	relayed     = counter("relayed_packets", "packets", "Media packets passed to other shards with viewers.")
+	expired     = counter("expired_sessions", "sessions", "Sessions ended for want of checks, keys or consent.")
+)
+
+func counter(name, unit, doc string) attr.Counter {
+	return Attrs.Counter(attr.Decl{Path: name, Unit: unit, Since: "0.1", Doc: doc})
+}
+
+func gauge(name, unit, doc string) attr.Gauge {
+	return Attrs.Gauge(attr.Decl{Path: name, Unit: unit, Since: "0.1", Doc: doc})
+}
+
+// settings reads what can change while the plane runs.
+func settings(t *attr.Tree) engine.Settings {
+	ms := func(a attr.Attr[int64]) time.Duration { return time.Duration(a.Get(t)) * time.Millisecond }
+	set := engine.DefaultSettings()
+	set.MTU = int(mtuAttr.Get(t))
+	set.HistoryPackets = powerOfTwo(int(historyPacketsAttr.Get(t)))
+	set.HistoryBytes = int(historyBytesAttr.Get(t))
+	set.KeyframeEvery = ms(keyframeAttr)
+	set.StartAge = ms(startAgeAttr)
+	set.SetupTimeout = ms(setupAttr)
+	set.FeedbackEvery = ms(feedbackAttr)
+	set.ResendPerSecond = int(resendAttr.Get(t))
+	return set
+}
+
+func powerOfTwo(n int) int {
+	p := 1
+	for p < n {
+		p *= 2
+	}
+	return p
+}
+
+// follow keeps the shards' settings at what the tree says, and tells the tree
+// the figures.
+func (p *Plane) follow(t *attr.Tree) {
+	t.Watch("dataplane", func(string, string) {
+		set := settings(t)
+		for _, s := range p.shards {
+			s.Configure(set)
+		}
+	})
+	t.Collect(func(s *attr.Sample) {
+		for _, st := range p.Inspect() {
+			if st != nil {
+				collect(s, st)
+			}
+		}
+	})
+}
+
+func collect(s *attr.Sample, st *engine.Stats) {
+	for reason, n := range st.Drops[1:] {
+		dropsCounter.Add(s, reason, n)
+	}
+	sessionsGauge.Add(s, float64(st.Sessions))
+	ingressesGauge.Add(s, float64(st.Ingresses))
+	egressesGauge.Add(s, float64(st.Egresses))
+	for _, c := range []struct {
+		counter attr.Counter
+		n       uint64
+	}{
+		{rxPackets, st.RxPackets}, {rxBytes, st.RxBytes}, {txPackets, st.TxPackets}, {txBytes, st.TxBytes},
+		{forwarded, st.Forwarded}, {resent, st.Resent}, {repaired, st.Repaired},
+		{nackIn, st.NACKIn}, {nackMissed, st.NACKMissed}, {nackOut, st.NACKOut},
+		{pliIn, st.PLIIn}, {pliOut, st.PLIOut}, {checks, st.Checks}, {pathChanges, st.PathChanges},
+		{punts, st.Punts}, {misplaced, st.Misplaced}, {relayed, st.Relayed}, {expired, st.Expired},
+	} {
+		c.counter.Add(s, c.n)
+	}
+}

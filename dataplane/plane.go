@@ -1,0 +1,143 @@
+package dataplane
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/dataplane/clock"
+	"sluice/dataplane/engine"
+	"sluice/dataplane/internal/shard"
+	"sluice/dataplane/internal/udp"
+	"sluice/dataplane/msg"
+	"sluice/netopt/attr"
+)
+
+// Plane is the running data plane. Its methods are safe for concurrent use.
+type Plane struct {
+	shards []*shard.Shard
+	port   uint16
+	cpus   []int
+	events sync.WaitGroup
+	close  sync.Once
+}
+
+// Start opens the media port once for each shard and runs the shards. All
+// events go to handle, which is called by one goroutine per shard and must not
+// wait for commands to be carried out. The tree must hold Attrs, and is read
+// now; attributes that can change later are followed.
+func Start(listen netip.AddrPort, tree *attr.Tree, handle func(msg.Event)) (*Plane, error) {
+	cpus := allowedCPUs()
+	n := int(shardsAttr.Get(tree))
+	if n == 0 {
+		n = len(cpus)
+	}
+	p := &Plane{cpus: cpus}
+	// A shard's thread never yields its processor to others while it is busy:
+	// the runtime and the control plane need theirs.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), n+2))
+	epoch := time.Now().Add(-time.Second) // instants are above 0
+	for i := range n {
+		s, err := p.newShard(i, n, listen, epoch, tree)
+		if err != nil {
+			p.Close()
+			return nil, err
+		}
+		p.shards = append(p.shards, s)
+		// The first shard's choice of a port is everyone's.
+		listen = netip.AddrPortFrom(listen.Addr(), p.port)
+	}
+	for _, s := range p.shards {
+		s.Start(p.shards)
+		p.events.Go(func() {
+			for ev := range s.Events() {
+				handle(ev)
+			}
+		})
+	}
+	p.follow(tree)
+	return p, nil
+}
+
+func (p *Plane) newShard(i, n int, listen netip.AddrPort, epoch time.Time, tree *attr.Tree) (*shard.Shard, error) {
+	socket, err := udp.Listen(listen, udp.Options{
+		ReceiveBuffer: int(receiveBufferAttr.Get(tree)),
+		SendBuffer:    int(sendBufferAttr.Get(tree)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("media %v: %w", listen, err)
+	}
+	p.port = socket.Port()
+	var seed [8]byte
+	rand.Read(seed[:])
+	eng := engine.New(engine.Config{
+		Shard: i, Shards: n,
+		Sessions:  int(MaxSessions.Get(tree)),
+		Streams:   2 * int(MaxStreams.Get(tree)),
+		Seed:      binary.NativeEndian.Uint64(seed[:]),
+		NTPOrigin: clock.FromWall(epoch),
+	}, settings(tree))
+	cpu := -1
+	if pinAttr.Get(tree) {
+		cpu = p.cpus[i%len(p.cpus)]
+	}
+	s, err := shard.New(shard.Config{Index: i, Shards: n, CPU: cpu, Epoch: epoch, Engine: eng, Socket: socket})
+	if err != nil {
+		socket.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Shards returns how many shards there are.
+func (p *Plane) Shards() int { return len(p.shards) }
+
+// Port returns the media port.
+func (p *Plane) Port() uint16 { return p.port }
+
+// Send hands a shard a command; it waits while the shard's mailbox is full.
+// Commands of one caller are carried out in order.
+func (p *Plane) Send(shard int, c msg.Command) { p.shards[shard].Command(c) }
+
+// Inspect returns a picture of each shard; nil for one that did not answer
+// within a second.
+func (p *Plane) Inspect() []*engine.Stats {
+	stats := make([]*engine.Stats, len(p.shards))
+	var wg sync.WaitGroup
+	for i, s := range p.shards {
+		wg.Go(func() { stats[i] = s.Inspect() })
+	}
+	wg.Wait()
+	return stats
+}
+
+// Close stops the shards and closes the port; no event comes afterwards.
+func (p *Plane) Close() {
+	p.close.Do(func() {
+		for _, s := range p.shards {
+			s.Stop()
+		}
+		p.events.Wait()
+	})
+}
+
+// allowedCPUs returns the CPUs that this process may run on.
+func allowedCPUs() []int {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return []int{0} // cannot fail for the calling thread and a set this large
+	}
+	var cpus []int
+	for i := range len(set) * 64 {
+		if set.IsSet(i) {
+			cpus = append(cpus, i)
+		}
+	}
+	return cpus
+}

@@ -243,8 +243,6 @@ func (k *Keyer) next() *session {
 func (k *Keyer) run(s *session) {
 	keys, kept, err := k.handshake(s)
 	switch wanted := k.settle(s, kept, err); {
-	case !wanted && kept != nil:
-		k.cfg.Send(s.id, kept.path, kept.notify)
 	case !wanted:
 	case err != nil:
 		k.cfg.Failed(s.id, fmt.Errorf("keying: %w", err))

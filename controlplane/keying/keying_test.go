@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,8 @@ import (
 	"time"
 
 	"github.com/pion/dtls/v3"
+	"github.com/pion/dtls/v3/pkg/protocol/extension"
+	handshakepkg "github.com/pion/dtls/v3/pkg/protocol/handshake"
 
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
@@ -92,15 +95,15 @@ func TestClientHelloInFragmentsOfAnyOrder(t *testing.T) {
 	for mtu, perms := range orders {
 		for _, perm := range perms {
 			t.Run(fmt.Sprint(perm), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { testFragments(t, mtu, perm) })
+				synctest.Test(t, func(t *testing.T) { testFragments(t, perm, dtls.WithMTU(mtu)) })
 			})
 		}
 	}
 }
 
-func testFragments(t *testing.T, mtu int, perm []int) {
+func testFragments(t *testing.T, perm []int, options ...dtls.ClientOption) {
 	r := newRig(t, Config{})
-	c := r.join(1, dtls.WithMTU(mtu))
+	c := r.join(1, options...)
 	var held [][]byte
 	c.up = func(i int, b []byte) [][]byte {
 		if i > len(perm) {
@@ -125,6 +128,45 @@ func testFragments(t *testing.T, mtu int, perm []int) {
 	synctest.Wait()
 	r.mustAgree(c)
 	c.close()
+}
+
+// A browser's hello offers DTLS 1.3 with a post-quantum key share, values that
+// nobody knows (GREASE, RFC 8701), and so fills two datagrams. What is unknown
+// is passed over, and 1.2 is agreed on.
+func TestBrowserSizedHello(t *testing.T) {
+	for _, perm := range [][]int{{0, 1}, {1, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			testFragments(t, perm, dtls.WithClientHelloMessageHook(func(hello handshakepkg.MessageClientHello) handshakepkg.Message {
+				hello.CipherSuiteIDs = append([]uint16{0x2a2a, 0x1301, 0x1302}, hello.CipherSuiteIDs...)
+				hello.Extensions = slices.DeleteFunc(hello.Extensions, func(e extension.Extension) bool {
+					return e.TypeValue() == extension.SupportedEllipticCurvesTypeValue
+				})
+				const greaseID, x25519MLKEM768, x25519, p256 = 0x1a1a, 0x11ec, 29, 23
+				share := binary.BigEndian.AppendUint16([]byte{0, 0}, x25519MLKEM768)
+				share = append(binary.BigEndian.AppendUint16(share, 1216), make([]byte, 1216)...)
+				binary.BigEndian.PutUint16(share, uint16(len(share)-2))
+				hello.Extensions = append(hello.Extensions,
+					&rawExtension{greaseID, nil},
+					&rawExtension{10, []byte{0, 8, 0x2a, 0x2a, x25519MLKEM768 >> 8, x25519MLKEM768 & 0xff, 0, x25519, 0, p256}},
+					&rawExtension{43, []byte{6, 0x2a, 0x2a, 0xfe, 0xfc, 0xfe, 0xfd}},
+					&rawExtension{51, share})
+				return &hello
+			}))
+		})
+	}
+}
+
+// rawExtension is a hello extension by its number and bytes.
+type rawExtension struct {
+	kind extension.TypeValue
+	body []byte
+}
+
+func (e *rawExtension) TypeValue() extension.TypeValue { return e.kind }
+func (e *rawExtension) Unmarshal([]byte) error         { return nil }
+func (e *rawExtension) Marshal() ([]byte, error) {
+	b := binary.BigEndian.AppendUint16(nil, uint16(e.kind))
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(e.body))), e.body...), nil
 }
 
 // Each datagram of either side may be lost, doubled or overtaken by the next.

@@ -22,15 +22,17 @@ type record struct {
 	body  []byte
 }
 
-// nextRecord splits the first record off a datagram. The versions that pass are
+// nextRecord splits the first record off a datagram, which must not be empty
+// (an empty one says nothing, and pion takes it for a broken datagram). The versions that pass are
 // those of DTLS 1.0 and 1.2: a client that speaks 1.2 may put either.
 func nextRecord(b []byte) (r record, rest []byte, ok bool) {
-	if len(b) < recordHeader {
+	if len(b) <= recordHeader {
 		return r, nil, false
 	}
 	version := binary.BigEndian.Uint16(b[1:])
 	end := recordHeader + int(binary.BigEndian.Uint16(b[11:]))
-	if b[0] < changeCipherSpec || b[0] > applicationData || version != 0xfeff && version != 0xfefd || end > len(b) {
+	known := changeCipherSpec <= b[0] && b[0] <= applicationData && (version == 0xfeff || version == 0xfefd)
+	if !known || end == recordHeader || end > len(b) {
 		return r, nil, false
 	}
 	r = record{kind: b[0], epoch: binary.BigEndian.Uint16(b[3:]), body: b[recordHeader:end]}

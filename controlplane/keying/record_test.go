@@ -39,6 +39,7 @@ func TestWhatADatagramHolds(t *testing.T) {
 		"hello with plain data":   {join(hello, plaintext(applicationData, 0, 1)), false, true, false},
 		"plain alert":             {plaintext(alert, 0, 2, 40), true, false, false},
 		"DTLS 1.3 unified header": {bytes.Repeat([]byte{0x2f}, 40), false, false, false},
+		"empty ccs":               {plaintext(changeCipherSpec, 0), false, false, false},
 		"heartbeat":               {plaintext(24, 0, 1), false, false, false},
 	} {
 		if got := readable(test.datagram); got != test.readable {
@@ -62,6 +63,8 @@ func FuzzRecords(f *testing.F) {
 	f.Add(join(hello, plaintext(changeCipherSpec, 3, 1), plaintext(alert, 1, 2, 40)))
 	f.Add(plaintext(applicationData, 1, 'x'))
 	f.Add(hello[:30])
+	f.Add(plaintext(changeCipherSpec, 0))
+	f.Add(join(plaintext(changeCipherSpec, 0), hello))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		isClientHello(b)
 		repeatsLastFlight(b)

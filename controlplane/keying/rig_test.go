@@ -143,7 +143,9 @@ func (r *rig) stranger(id msg.SessionID, certificate tls.Certificate, options ..
 		arriving := c.up(i, b)
 		c.mu.Unlock()
 		for _, d := range arriving {
-			r.keyer.Punt(id, testPath, d)
+			buffer := bytes.Clone(d)
+			r.keyer.Punt(id, testPath, buffer)
+			clear(buffer) // it is the caller's again
 		}
 	})
 	r.mu.Lock()

@@ -94,9 +94,26 @@ func TestVP9(t *testing.T) {
 		{"layer byte only", []byte{0x28, 0x00, 0x00, 0x82}, true},
 		{"spatial layer 1 of a key picture", []byte{0xa8, 0x01, 0x03, 0x00, 0x82}, false},
 		{"spatial layer 1 after a long picture id", []byte{0xa8, 0x81, 0x00, 0x02, 0x00, 0x82}, false},
-		{"temporal layer 1, switching point", []byte{0x28, 0x30, 0x00, 0x86}, true},
-		{"flexible mode with scalability structure", []byte{0x9a, 0x01, 0x00, 0x82}, true},
+		{"flexible mode: no TL0PICIDX", []byte{0xb8, 0x01, 0x00, 0x82}, true},
 		{"cut before the layer byte", []byte{0xa8, 0x81, 0x00}, false},
+		{"cut before the frame", []byte{0xa8, 0x01, 0x00, 0x00}, false},
+
+		// Frame headers: marker 10, profile, show_existing_frame, frame_type.
+		{"inter frame of a sender that never sets P", []byte{0x08, 0x86}, false},
+		{"shows an existing frame", []byte{0x08, 0x88}, false},
+		{"no frame marker", []byte{0x08, 0x42}, false},
+		{"profile 1", []byte{0x08, 0xa2}, true},
+		{"profile 3", []byte{0x08, 0xb0}, true},
+		{"profile 3, inter frame", []byte{0x08, 0xb2}, false},
+		{"profile 3, shows an existing frame", []byte{0x08, 0xb4}, false},
+
+		{"empty scalability structure", []byte{0x9a, 0x01, 0x00, 0x82}, true},
+		{"two sizes", []byte{0x0a, 0x30, 1, 2, 3, 4, 5, 6, 7, 8, 0x82}, true},
+		{"two sizes, inter frame", []byte{0x0a, 0x30, 1, 2, 3, 4, 5, 6, 7, 8, 0x86}, false},
+		{"group of three with 0, 1 and 2 references", []byte{0x0a, 0x08, 3, 0x00, 0x44, 1, 0x28, 1, 2, 0x82}, true},
+		{"size and group", []byte{0x0a, 0x18, 1, 2, 3, 4, 1, 0x04, 1, 0x82}, true},
+		{"size and group, inter frame", []byte{0x0a, 0x18, 1, 2, 3, 4, 1, 0x04, 1, 0x86}, false},
+		{"structure cut short", []byte{0x0a, 0x18, 1, 2, 3, 4, 200, 0x0c}, false},
 	})
 }
 

@@ -7,24 +7,25 @@ const rows = [
   { key: "bitrate", label: "Bitrate", show: bitrate },
   { key: "resolution", label: "Resolution", show: String },
   { key: "fps", label: "Frames/s", show: (n) => n.toFixed(0) },
-  { key: "lost", label: "Packets lost", show: count },
   { key: "jitter", label: "Jitter", show: milliseconds },
   { key: "roundTrip", label: "Round trip", show: milliseconds },
+  { key: "lost", label: "Lost packets", show: count },
+  { key: "resent", label: "Resent", show: count },
 ];
-const watching = [
+export const watchRows = [
+  ...rows,
   { key: "buffer", label: "Jitter buffer", show: milliseconds },
   { key: "freezes", label: "Freezes", show: count },
-  { key: "frames", label: "Frames decoded", show: count },
+  { key: "frames", label: "Decoded", show: count },
+  { key: "keyframes", label: "Keyframes", show: count },
 ];
-const publishing = [
-  { key: "resent", label: "Packets resent", show: count },
-  { key: "keyframesAsked", label: "Keyframes asked", show: count },
+export const publishRows = [
+  ...rows,
   { key: "limit", label: "Limited by", show: (why) => (why === "none" ? "nothing" : why) },
-  { key: "frames", label: "Frames encoded", show: count },
+  { key: "frames", label: "Encoded", show: count },
+  { key: "keyframes", label: "Keyframes", show: count },
+  { key: "keyframesAsked", label: "PLI and FIR", show: count },
 ];
-
-export const watchRows = [...rows, ...watching];
-export const publishRows = [...rows, ...publishing];
 
 /** A list of figures. Each value is a dd with data-figure=KEY and, as it was measured, data-value. */
 export class FigureList {

@@ -7,6 +7,7 @@ import { follow } from "./stats.js";
 import { watchStream } from "./whep.js";
 
 const stallLimit = 3; // seconds without a byte before the page says so
+const patience = 5; // seconds without a byte that a stream gets after it went live again
 
 const video = byId("player");
 const message = byId("player-message");
@@ -23,16 +24,15 @@ export class Player {
   #link = null;
   #unfollow = () => {};
   #silent = 0; // seconds without a byte
+  #left = 0; // seconds until a silent connection to a live stream is opened anew; 0 when that is not due
 
   /** @type {string|null} the stream asked for */
   name = null;
 
   /** @param {() => void} onStop called when a person stops it */
   constructor(onStop) {
-    video.addEventListener("playing", () => this.#link && this.#show("playing", ""));
     mute.addEventListener("click", () => (video.muted = !video.muted));
     video.addEventListener("volumechange", () => setText(mute, video.muted ? "Sound on" : "Sound off"));
-    fullscreen.hidden = !document.fullscreenEnabled;
     fullscreen.addEventListener("click", () => video.requestFullscreen());
     again.addEventListener("click", () => this.watch(this.name));
     stopButton.addEventListener("click", () => {
@@ -61,9 +61,10 @@ export class Player {
     document.title = "Sluice";
   }
 
-  /** The stream went live: a player that waits for it need not wait out its pause. */
+  /** The stream went live: waiting for it can end, and a connection that stays silent now is of no use. */
   wake() {
     this.#link?.wake();
+    this.#left = patience;
   }
 
   #onLink = (state, text, pc) => {
@@ -72,17 +73,26 @@ export class Player {
       this.#show(state, text);
       return;
     }
+    this.#show("connecting", "Connected. Waiting for the first picture.");
     this.#silent = 0;
-    this.#unfollow = follow(pc, "inbound-rtp", this.#onFigures);
+    const unfollow = follow(pc, "inbound-rtp", this.#onFigures);
+    this.#unfollow = unfollow;
+    // The first picture counts at once. "playing" would not do: an element fires it before any media came.
+    video.requestVideoFrameCallback?.(() => this.#unfollow === unfollow && this.#show("playing", ""));
   };
 
   #onFigures = (figures) => {
     this.#figures.show(figures);
     setText(codecs, figures.codecs.map(codecName).join(" · "));
     if (figures.bitrate === null) return;
-    this.#silent = figures.bitrate > 0 ? 0 : this.#silent + 1;
+    if (figures.bitrate > 0) {
+      this.#silent = this.#left = 0;
+      if (figures.frames !== 0) this.#show("playing", "");
+      return;
+    }
+    this.#silent++;
     if (this.#silent === stallLimit) this.#show("waiting", `Nothing arrives from “${this.name}”: its publisher is away. The picture returns by itself when the publisher does.`);
-    if (this.#silent === 0 && video.dataset.state === "waiting") this.#show("playing", "");
+    if (this.#left > 0 && --this.#left === 0) this.watch(this.name);
   };
 
   #forget() {
@@ -101,6 +111,7 @@ export class Player {
     setText(message, text);
     again.hidden = state !== "failed";
     stopButton.hidden = state === "idle";
-    mute.hidden = fullscreen.hidden = state !== "playing";
+    mute.hidden = state !== "playing";
+    fullscreen.hidden = state !== "playing" || !document.fullscreenEnabled;
   }
 }

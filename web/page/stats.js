@@ -10,12 +10,13 @@ const period = 1000; // ms
  * @property {number|null} fps frames per second
  * @property {number|null} bitrate bits per second, RTP payload and headers
  * @property {number|null} lost packets, in total
+ * @property {number|null} resent packets, in total
  * @property {number|null} jitter seconds
  * @property {number|null} roundTrip seconds
  * @property {number|null} buffer seconds a frame waits in the jitter buffer (watching)
  * @property {number|null} freezes in total (watching)
  * @property {number|null} frames decoded or encoded, in total
- * @property {number|null} resent packets, in total (publishing)
+ * @property {number|null} keyframes decoded or encoded, in total
  * @property {number|null} keyframesAsked in total (publishing)
  * @property {string|null} limit what holds the quality down (publishing)
  */
@@ -29,6 +30,7 @@ const period = 1000; // ms
  */
 export function follow(pc, direction, onFigures) {
   let before = null;
+  pc.getStats().then((report) => (before = totals(report, direction)));
   const timer = setInterval(async () => {
     const report = await pc.getStats();
     const now = totals(report, direction);
@@ -69,8 +71,8 @@ function figures(report, now, before) {
   const seconds = before && (now.at - before.at) / 1000;
   const past = before?.main.id === main.id ? before.main : null;
   return {
-    codecs: now.rtp.map(({ codecId }) => report.get(codecId)?.mimeType.split("/")[1]).filter(Boolean),
-    resolution: main.frameWidth ? `${main.frameWidth} × ${main.frameHeight}` : null,
+    codecs: [main, ...now.rtp.filter((other) => other !== main)].map(({ codecId }) => report.get(codecId)?.mimeType.split("/")[1]).filter(Boolean),
+    resolution: main.frameWidth ? `${main.frameWidth}×${main.frameHeight}` : null,
     fps: main.framesPerSecond ?? null,
     bitrate: before && Math.max(0, ((now.bytes - before.bytes) * 8) / seconds),
     lost: measured.length > 0 ? sum(measured, "packetsLost") : null,
@@ -79,7 +81,8 @@ function figures(report, now, before) {
     buffer: past && ratio(main.jitterBufferDelay - past.jitterBufferDelay, main.jitterBufferEmittedCount - past.jitterBufferEmittedCount),
     freezes: main.freezeCount ?? null,
     frames: main.framesDecoded ?? main.framesEncoded ?? null,
-    resent: main.retransmittedPacketsSent ?? null,
+    resent: main.retransmittedPacketsReceived ?? main.retransmittedPacketsSent ?? null,
+    keyframes: main.keyFramesDecoded ?? main.keyFramesEncoded ?? null,
     keyframesAsked: main.kind === "video" ? sum([main], "pliCount", "firCount") : null,
     limit: main.qualityLimitationReason ?? null,
   };

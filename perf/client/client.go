@@ -149,6 +149,9 @@ func (c *Conn) Send(p []byte) error {
 	return err
 }
 
+// Abandon closes the socket and leaves the session at the server to its fate.
+func (c *Conn) Abandon() error { return unix.Close(c.fd) }
+
 // Close deletes the session at the server and closes the socket.
 func (c *Conn) Close(ctx context.Context) error {
 	err := c.leave(ctx)

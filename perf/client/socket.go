@@ -144,7 +144,7 @@ func (c *Conn) Recv(b *Batch) ([]Datagram, error) {
 	return b.out[:n], nil
 }
 
-// SendBatch sends datagrams with as few sendmmsg calls as the socket takes.
+// SendBatch sends datagrams with as few sendmmsg calls as the socket takes, and waits while its buffer is full.
 func (c *Conn) SendBatch(packets [][]byte) error {
 	var iovs [batchSize]unix.Iovec
 	var msgs [batchSize]mmsghdr
@@ -155,6 +155,10 @@ func (c *Conn) SendBatch(packets [][]byte) error {
 			msgs[i].hdr = unix.Msghdr{Iov: &iovs[i], Iovlen: 1}
 		}
 		sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(c.fd), uintptr(unsafe.Pointer(&msgs)), uintptr(n), 0, 0, 0)
+		if errno == unix.EAGAIN {
+			unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLOUT}}, -1)
+			continue
+		}
 		if errno != 0 {
 			return os.NewSyscallError("sendmmsg", errno)
 		}

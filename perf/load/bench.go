@@ -103,6 +103,9 @@ func (b *Bench) AwaitMedia(ctx context.Context, v *Viewer) error { return v.awai
 // Leave ends a viewer's session.
 func (b *Bench) Leave(ctx context.Context, v *Viewer) error { return v.leave(ctx, b.hub) }
 
+// Vanish takes a viewer away without a word to the server, as a browser that crashes does.
+func (b *Bench) Vanish(v *Viewer) error { return v.vanish(b.hub) }
+
 // CloseIdle closes idle HTTP connections, so that the server's count of descriptors shows sessions only.
 func (b *Bench) CloseIdle() { b.http.CloseIdleConnections() }
 
@@ -116,11 +119,20 @@ func (b *Bench) Close(ctx context.Context) error {
 	return err
 }
 
-// Pause stops the publisher between two frames; Resume lets it go on.
-func (b *Bench) Pause() error { return b.pub.pause() }
-
-// Resume ends a Pause.
-func (b *Bench) Resume() { b.pub.resume() }
+// Ended lists why the server ended the publisher's session or those of the viewers given; it is empty when all is well.
+func (b *Bench) Ended(viewers []*Viewer) (reasons []string) {
+	b.hub.locked(func() {
+		if reason := b.pub.closed; reason != "" {
+			reasons = append(reasons, "publisher: "+reason)
+		}
+		for i, v := range viewers {
+			if v.closed != "" {
+				reasons = append(reasons, fmt.Sprintf("viewer %d: %s", i, v.closed))
+			}
+		}
+	})
+	return reasons
+}
 
 // mark is what has been sent and what has arrived at a moment when nothing is on its way.
 type mark struct {

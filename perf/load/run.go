@@ -77,10 +77,16 @@ func (s *session) settlePublisher(ctx context.Context) (err error) {
 	return err
 }
 
-// joinSerial lets the first viewers in one by one, each after the one before it has its first keyframe.
+// joinSerial lets the first viewers in one by one, each after the one before it has its first keyframe. That event is tied to the
+// publisher's clock, so each one then waits for another part of a frame's time: together they meet all phases evenly.
 func (s *session) joinSerial(ctx context.Context) error {
 	var firstVideo, firstKey []time.Duration
-	for i := range min(s.plan.Serial, s.plan.Viewers) {
+	n := min(s.plan.Serial, s.plan.Viewers)
+	frame := time.Second / time.Duration(s.plan.FPS)
+	for i := range n {
+		if err := sleep(ctx, frame*time.Duration(i)/time.Duration(n)); err != nil {
+			return err
+		}
 		v, err := s.join(ctx, i)
 		if err != nil {
 			return err
@@ -109,7 +115,7 @@ func (s *session) joinParallel(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.bench.Resume()
+	defer s.bench.pub.resume()
 	rest := make([]*Viewer, s.plan.Viewers-done)
 	err = each(indices(len(rest)), func(i int) (err error) {
 		rest[i], err = s.join(ctx, done+i)
@@ -160,30 +166,15 @@ func (s *session) measure(ctx context.Context) error {
 	}
 	s.report.RSS.End, err = rss(s.plan.PID)
 	s.report.PublisherLate = ms(time.Duration(s.bench.pub.late.Load()))
-	s.bench.hub.locked(func() {
-		s.report.Feedback = s.bench.pub.feedback
-		s.report.Ended = s.ended()
-	})
+	s.bench.hub.locked(func() { s.report.Feedback = s.bench.pub.feedback })
+	s.report.Ended = s.bench.Ended(s.viewers)
 	return err
-}
-
-// ended lists why sessions ended before their time.
-func (s *session) ended() (reasons []string) {
-	if reason := s.bench.pub.closed; reason != "" {
-		reasons = append(reasons, "publisher: "+reason)
-	}
-	for i, v := range s.viewers {
-		if v.closed != "" {
-			reasons = append(reasons, fmt.Sprintf("viewer %d: %s", i, v.closed))
-		}
-	}
-	return reasons
 }
 
 func (s *session) join(ctx context.Context, i int) (*Viewer, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	v, err := s.bench.Join(ctx, isFull(i, s.plan.Full, s.plan.Viewers))
+	v, err := s.bench.Join(ctx, IsFull(i, s.plan.Full, s.plan.Viewers))
 	if err != nil {
 		return nil, fmt.Errorf("viewer %d: %w", i, err)
 	}
@@ -196,8 +187,8 @@ func (s *session) await(ctx context.Context, v *Viewer) error {
 	return s.bench.AwaitMedia(ctx, v)
 }
 
-// isFull spreads the full viewers evenly over all of them.
-func isFull(i, full, all int) bool { return (i+1)*full/all > i*full/all }
+// IsFull spreads full viewers evenly over all of them: it says whether the i-th to join, from 0, is one.
+func IsFull(i, full, all int) bool { return (i+1)*full/all > i*full/all }
 
 // each calls f for all items, a few at a time, and returns the first error.
 func each[T any](items []T, f func(T) error) error {

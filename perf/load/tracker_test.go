@@ -36,7 +36,7 @@ func TestFullViewersAreSpread(t *testing.T) {
 	for _, c := range []struct{ full, all int }{{0, 10}, {1, 10}, {3, 10}, {10, 100}, {7, 200}, {10, 10}, {50, 10}} {
 		n, last, widest := 0, -1, 0
 		for i := range c.all {
-			if isFull(i, c.full, c.all) {
+			if IsFull(i, c.full, c.all) {
 				n, widest, last = n+1, max(widest, i-last), i
 			}
 		}

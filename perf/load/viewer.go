@@ -71,6 +71,12 @@ func (v *viewer) leave(ctx context.Context, h *hub) error {
 	return v.conn.Close(ctx)
 }
 
+// vanish closes the socket and tells the server nothing.
+func (v *viewer) vanish(h *hub) error {
+	h.remove(v.conn)
+	return v.conn.Abandon()
+}
+
 // await waits for the viewer's first keyframe.
 func (v *viewer) await(ctx context.Context) error {
 	select {

@@ -1,0 +1,25 @@
+package rig
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestGoroutines(t *testing.T) {
+	n, err := goroutines(strings.NewReader("# TYPE go_goroutines gauge\ngo_goroutines 42\ngo_info 1\n"))
+	if err != nil || n != 42 {
+		t.Fatalf("goroutines = %d, %v", n, err)
+	}
+	if _, err := goroutines(strings.NewReader("go_info 1\n")); err == nil {
+		t.Fatal("a text without the metric was accepted")
+	}
+}
+
+func TestLookup(t *testing.T) {
+	if k, err := Lookup("baseline"); err != nil || k.Name != "baseline" {
+		t.Fatalf("Lookup = %+v, %v", k, err)
+	}
+	if _, err := Lookup("other"); err == nil || !strings.Contains(err.Error(), "sluice, baseline") {
+		t.Fatalf("error is %v, want one that lists the names", err)
+	}
+}

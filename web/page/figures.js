@@ -9,7 +9,8 @@ const rows = [
   { key: "fps", label: "Frames/s", show: (n) => n.toFixed(0) },
   { key: "jitter", label: "Jitter", show: milliseconds },
   { key: "roundTrip", label: "Round trip", show: milliseconds },
-  { key: "lost", label: "Lost packets", show: count },
+  // Duplicates count against losses (RFC 3550 section 6.4.1), so the total may fall below zero.
+  { key: "lost", label: "Lost packets", show: (n) => count(Math.max(0, n)) },
   { key: "resent", label: "Resent", show: count },
 ];
 export const watchRows = [

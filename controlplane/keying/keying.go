@@ -51,8 +51,8 @@ type Config struct {
 	Send func(msg.SessionID, pkt.Path, []byte)
 
 	// Done reports the keys of a session whose peer has proved that it owns
-	// the certificate of its description.
-	Done func(msg.SessionID, msg.Keys)
+	// the certificate of its description, and the path of its last flight.
+	Done func(msg.SessionID, pkt.Path, msg.Keys)
 
 	// Failed reports that a session will get no keys; it is forgotten.
 	Failed func(msg.SessionID, error)
@@ -242,12 +242,16 @@ func (k *Keyer) next() *session {
 // run carries one handshake through and reports how it ended.
 func (k *Keyer) run(s *session) {
 	keys, kept, err := k.handshake(s)
+	var path pkt.Path
+	if kept != nil {
+		path = kept.path // read now: once it is filed, it is not ours alone
+	}
 	switch wanted := k.settle(s, kept, err); {
 	case !wanted:
 	case err != nil:
 		k.cfg.Failed(s.id, fmt.Errorf("keying: %w", err))
 	default:
-		k.cfg.Done(s.id, keys)
+		k.cfg.Done(s.id, path, keys)
 	}
 }
 

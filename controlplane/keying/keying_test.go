@@ -595,7 +595,7 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		return Config{
 			Certificate: testCertificate(t),
 			Send:        func(msg.SessionID, pkt.Path, []byte) {},
-			Done:        func(msg.SessionID, msg.Keys) {},
+			Done:        func(msg.SessionID, pkt.Path, msg.Keys) {},
 			Failed:      func(msg.SessionID, error) {},
 		}
 	}

@@ -50,7 +50,7 @@ func newRig(t *testing.T, cfg Config) *rig {
 	if cfg.Send == nil {
 		cfg.Send = r.send
 	}
-	cfg.Done = func(id msg.SessionID, keys msg.Keys) {
+	cfg.Done = func(id msg.SessionID, _ pkt.Path, keys msg.Keys) {
 		r.mu.Lock()
 		r.keys[id] = keys
 		r.mu.Unlock()

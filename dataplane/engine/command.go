@@ -182,12 +182,21 @@ func (e *Engine) removeEgress(h pkt.Handle) {
 	e.egresses.Free(h)
 }
 
-// sendDatagram sends DTLS, but only where a check has been: not a byte more
-// goes to an address that nobody proved to own.
+// sendDatagram sends DTLS, but only where a check has been: not a byte goes to
+// an address that nobody proved to own. A peer that has moved since gets it
+// where its media goes.
 func (e *Engine) sendDatagram(c *msg.SendDatagram) {
 	h, ok := e.byID[c.ID]
-	if !ok || !e.sessions.Get(h).agent.Knows(&c.Path) {
+	if !ok {
 		return
+	}
+	agent := &e.sessions.Get(h).agent
+	if !agent.Knows(&c.Path) {
+		selected := agent.Selected()
+		if selected == nil {
+			return
+		}
+		c.Path = *selected
 	}
 	slot := e.control.Reserve(len(c.Data))
 	if slot == nil {

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"sluice/controlplane"
+	"sluice/controlplane/certs"
+	"sluice/controlplane/keying"
+	"sluice/dataplane"
+	"sluice/netopt/attr"
+	"sluice/netopt/host"
+)
+
+// attrs declares what belongs to the process as a whole.
+var attrs attr.Table
+
+var (
+	httpListen = attrs.Text(attr.Decl{
+		Path: "http/listen", Mode: attr.Boot, Max: 64, Default: ":8080", Check: checkListen, Since: "0.1",
+		Doc: "Address and port of the page and of WHIP and WHEP over HTTP.",
+	})
+	httpsListen = attrs.Text(attr.Decl{
+		Path: "http/tls_listen", Mode: attr.Boot, Max: 64, Default: ":8443", Check: checkListenOrOff, Since: "0.1",
+		Doc: `Address and port of the same over HTTPS, or off. Without an address it listens where http/listen does. Browsers
+			give a page no camera without HTTPS, except on localhost.`,
+	})
+	adminListen = attrs.Text(attr.Decl{
+		Path: "admin/listen", Mode: attr.Boot, Max: 64, Default: "127.0.0.1:9080", Check: checkListen, Since: "0.1",
+		Doc: "Address and port of the attribute tree, metrics and health over HTTP. There is no login: keep it on loopback.",
+	})
+	mediaListen = attrs.Text(attr.Decl{
+		Path: "media/listen", Mode: attr.Boot, Max: 64, Default: ":8189", Check: checkListen, Since: "0.1",
+		Doc: "Address and port of all media, over UDP.",
+	})
+	demoStream = attrs.Text(attr.Decl{
+		Path: "demo/stream", Mode: attr.Boot, Max: 64, Default: "demo", Check: checkStream, Since: "0.1",
+		Doc: "Name of the built-in stream; off for none.",
+	})
+	logLevel = attrs.Enum(attr.Decl{
+		Path: "log/level", Mode: attr.Boot, Values: []string{"info", "debug", "warn", "error"}, Since: "0.1",
+		Doc: "The least important messages that are logged.",
+	})
+)
+
+// tables returns every declaration of the appliance.
+func tables() []*attr.Table {
+	return []*attr.Table{&attrs, &controlplane.Attrs, &dataplane.Attrs, &keying.Attrs, &host.Attrs, &certs.Attrs}
+}
+
+// parseListen reads "ADDRESS:PORT" or ":PORT", which is every address.
+func parseListen(s string) (netip.AddrPort, error) {
+	if strings.HasPrefix(s, ":") {
+		s = "[::]" + s
+	}
+	return netip.ParseAddrPort(s)
+}
+
+func checkListen(s string) error {
+	if _, err := parseListen(s); err != nil {
+		return fmt.Errorf("is not ADDRESS:PORT or :PORT, such as 192.0.2.1:8080 or :8080")
+	}
+	return nil
+}
+
+func checkListenOrOff(s string) error {
+	if s == "off" {
+		return nil
+	}
+	return checkListen(s)
+}
+
+func checkStream(s string) error {
+	if s == "" || strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" {
+		return fmt.Errorf("is not a stream name: letters, digits, dots, dashes and underscores")
+	}
+	return nil
+}

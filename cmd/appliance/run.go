@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"sluice/controlplane"
+	"sluice/controlplane/admin"
+	"sluice/controlplane/certs"
+	"sluice/controlplane/httpd"
+	"sluice/controlplane/whip"
+	"sluice/netopt/attr"
+	"sluice/netopt/config"
+	"sluice/netopt/host"
+	"sluice/web"
+)
+
+// configure makes the attribute tree: defaults, then the persistent directory,
+// then the command line. What a file says wrongly is returned beside it, and
+// keeps its default: a box that starts can be repaired from afar.
+func configure(args []string) (tree *attr.Tree, bad []error, err error) {
+	flags := flag.NewFlagSet("sluice run", flag.ContinueOnError)
+	dir := flags.String("config", "/etc/sluice", "directory with one file for each `attribute`")
+	sets := map[string]*string{
+		"http/listen":     flags.String("http", "", "`address`:port of the page, WHIP and WHEP (attribute http/listen)"),
+		"http/tls_listen": flags.String("https", "", "`address`:port of the same over HTTPS, or off (attribute http/tls_listen)"),
+		"admin/listen":    flags.String("admin", "", "`address`:port of attributes, metrics and health (attribute admin/listen)"),
+		"media/listen":    flags.String("media", "", "`address`:port of media (attribute media/listen)"),
+	}
+	var more []string
+	flags.Func("set", "`PATH=VALUE` sets any attribute; may be repeated", func(s string) error {
+		more = append(more, s)
+		return nil
+	})
+	if err := flags.Parse(args); err != nil {
+		return nil, nil, err
+	}
+	if flags.NArg() > 0 {
+		return nil, nil, fmt.Errorf("run takes flags only, not %q", flags.Arg(0))
+	}
+	tree = attr.NewTree(tables()...)
+	bad = config.Load(*dir, tree)
+	for path, value := range sets {
+		if *value != "" {
+			more = append(more, path+"="+*value)
+		}
+	}
+	for _, set := range more {
+		path, value, ok := strings.Cut(set, "=")
+		if !ok {
+			return nil, nil, fmt.Errorf("--set %s: write PATH=VALUE", set)
+		}
+		if err := tree.Set(path, value); err != nil {
+			return nil, nil, err
+		}
+	}
+	tree.Freeze()
+	return tree, bad, nil
+}
+
+func run(args []string) error {
+	tree, bad, err := configure(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(logLevel.Get(tree))); err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	for _, err := range bad {
+		log.Warn("configuration", "error", err)
+	}
+	a := &appliance{tree: tree, log: log}
+	for _, err := range bad {
+		a.degraded = append(a.degraded, err.Error())
+	}
+	if err := a.start(); err != nil {
+		a.stop()
+		return err
+	}
+	a.wait()
+	a.stop()
+	return nil
+}
+
+// appliance is the running process.
+type appliance struct {
+	tree     *attr.Tree
+	log      *slog.Logger
+	degraded []string // what of the configuration could not be used
+	service  *controlplane.Service
+	servers  []*http.Server
+	https    netip.AddrPort // where HTTPS listens, zero for nowhere
+	endDemo  context.CancelFunc
+}
+
+func (a *appliance) start() error {
+	media, err := parseListen(mediaListen.Get(a.tree))
+	if err != nil {
+		return err
+	}
+	a.service, err = controlplane.Start(controlplane.Config{Tree: a.tree, Log: a.log, Listen: media, Candidates: a.candidates})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	a.endDemo = cancel
+	if name := demoStream.Get(a.tree); name != "off" {
+		if err := a.service.PlayDemo(ctx, name); err != nil {
+			return err
+		}
+	}
+	if err := a.serveAdmin(); err != nil {
+		return err
+	}
+	return a.servePublic()
+}
+
+// candidates returns where peers reach the media port.
+func (a *appliance) candidates(listen netip.AddrPort) ([]netip.AddrPort, error) {
+	addrs, err := host.FromTree(a.tree, listen.Addr())
+	var all []netip.AddrPort
+	for _, addr := range addrs {
+		all = append(all, netip.AddrPortFrom(addr, listen.Port()))
+	}
+	return all, err
+}
+
+func (a *appliance) serveAdmin() error {
+	listener, err := net.Listen("tcp", adminListen.Get(a.tree))
+	if err != nil {
+		return fmt.Errorf("admin/listen: %w", err)
+	}
+	a.serve(listener, admin.NewHandler(admin.Options{
+		Tree:   a.tree,
+		Health: a.service.Health,
+		Ready:  func() []string { return append(a.service.Ready(), a.degraded...) },
+	}))
+	return nil
+}
+
+func (a *appliance) servePublic() error {
+	listener, err := net.Listen("tcp", httpListen.Get(a.tree))
+	if err != nil {
+		return fmt.Errorf("http/listen: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", web.Handler())
+	whip.Register(mux, a.service, whip.Info{Version: version, HTTPSURL: a.httpsURL})
+	if err := a.serveTLS(listener.Addr(), mux); err != nil {
+		listener.Close()
+		return err
+	}
+	a.serve(listener, mux)
+	a.log.Info("ready", "open", "http://"+reachable(listener.Addr())+"/")
+	return nil
+}
+
+// serveTLS serves the public handlers over HTTPS too. A port that is taken is no
+// reason not to start: most of what the appliance does needs no HTTPS.
+func (a *appliance) serveTLS(plain net.Addr, handler http.Handler) error {
+	listen := httpsListen.Get(a.tree)
+	if listen == "off" {
+		return nil
+	}
+	source, err := certs.Open(a.certificate())
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(listen, ":") {
+		host, _, _ := net.SplitHostPort(plain.String())
+		listen = net.JoinHostPort(host, listen[1:])
+	}
+	listener, err := tls.Listen("tcp", listen, source.TLS())
+	if err != nil {
+		a.log.Warn("no HTTPS: browsers that are not on this machine will give the page no camera; set http/tls_listen", "error", err)
+		return nil
+	}
+	a.https = netip.MustParseAddrPort(listener.Addr().String())
+	a.serve(listener, handler)
+	return nil
+}
+
+func (a *appliance) certificate() certs.Config {
+	c := certs.Config{StateDir: certs.StateDir, Log: a.log, Names: func() ([]string, []netip.Addr) {
+		name, _ := os.Hostname()
+		addrs, _ := host.FromTree(a.tree, netip.IPv6Unspecified())
+		return []string{name, "localhost"}, append(addrs, netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback())
+	}}
+	c.Files(a.tree)
+	return c
+}
+
+// httpsURL returns where the page that a request asked for is over HTTPS.
+func (a *appliance) httpsURL(r *http.Request) string {
+	if !a.https.IsValid() {
+		return ""
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return "https://" + net.JoinHostPort(strings.Trim(host, "[]"), fmt.Sprint(a.https.Port())) + "/"
+}
+
+func (a *appliance) serve(l net.Listener, h http.Handler) {
+	server := httpd.NewServer(h, a.log)
+	a.servers = append(a.servers, server)
+	go func() {
+		if err := server.Serve(l); err != http.ErrServerClosed {
+			a.log.Error("listener failed", "address", l.Addr(), "error", err)
+		}
+	}()
+}
+
+// wait returns when the process is to end: at once on SIGINT, on SIGTERM when
+// sessions have ended or the grace is over, or with a second signal.
+func (a *appliance) wait() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if <-signals == syscall.SIGINT {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), a.service.Grace())
+	defer cancel()
+	go func() {
+		<-signals
+		cancel()
+	}()
+	a.service.Drain(ctx)
+}
+
+func (a *appliance) stop() {
+	if a.endDemo != nil {
+		a.endDemo()
+	}
+	const patience = time.Second // for requests under way
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, server := range a.servers {
+		server.Shutdown(ctx)
+	}
+	if a.service != nil {
+		a.service.Close()
+	}
+}
+
+// reachable turns a listening address into one that a browser can open here.
+func reachable(addr net.Addr) string {
+	listening := netip.MustParseAddrPort(addr.String())
+	if listening.Addr().IsUnspecified() {
+		return fmt.Sprintf("localhost:%d", listening.Port())
+	}
+	return listening.String()
+}

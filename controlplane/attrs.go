@@ -1,0 +1,50 @@
+package controlplane
+
+import "sluice/netopt/attr"
+
+// Attrs declares the control plane's own attributes and metrics.
+var Attrs attr.Table
+
+var (
+	pendingAttr = Attrs.Int(attr.Decl{
+		Path: "limits/pending_sessions", Unit: "sessions", Mode: attr.Boot, Min: 1, Max: 65536, Default: "256", Since: "0.1",
+		Doc: "How many sessions of one source address may be between their POST and the end of their DTLS handshake. One more is refused with 429.",
+	})
+	memoryAttr = Attrs.Int(attr.Decl{
+		Path: "limits/memory_bytes", Unit: "bytes", Mode: attr.Boot, Min: 0, Max: 1 << 46, Default: "0", Since: "0.1",
+		Doc: `How much memory the process may use before new sessions are refused with 503; 0 is no limit. The Go runtime
+			works harder to stay below as it comes near.`,
+	})
+	graceAttr = Attrs.Int(attr.Decl{
+		Path: "lifecycle/grace_ms", Unit: "ms", Mode: attr.RW, Min: 0, Max: 3600000, Default: "5000", Since: "0.1",
+		Doc: `How long SIGTERM waits for sessions to end by themselves before it closes them. New ones are refused
+			meanwhile, and readyz says so. SIGINT does not wait.`,
+	})
+	takeoverAttr = Attrs.Int(attr.Decl{
+		Path: "streams/takeover_ms", Unit: "ms", Mode: attr.RW, Min: 0, Max: 3600000, Default: "3000", Since: "0.1",
+		Doc: `A publisher that has sent nothing for this long makes way for a new one of the same stream, which would
+			otherwise be refused with 409. An encoder that crashed can so come back at once.`,
+	})
+)
+
+var (
+	createdCounter = Attrs.CounterVec(attr.Decl{
+		Path: "created_sessions", Unit: "sessions", Since: "0.1",
+		Label: "role", Values: createdRoles[:],
+		Doc: "Sessions that were created.",
+	})
+	refusedCounter = Attrs.CounterVec(attr.Decl{
+		Path: "refused_sessions", Unit: "sessions", Since: "0.1",
+		Label: "reason", Values: refusals[:],
+		Doc: "Offers that were refused.",
+	})
+	streamsGauge = Attrs.Gauge(attr.Decl{
+		Path: "live_streams", Unit: "streams", Since: "0.1", Doc: "Streams that have a publisher.",
+	})
+	viewersGauge = Attrs.Gauge(attr.Decl{
+		Path: "viewer_sessions", Unit: "sessions", Since: "0.1", Doc: "Sessions that watch a stream.",
+	})
+)
+
+// refusals are the reasons that refused_sessions tells apart.
+var refusals = [...]string{"offer", "mismatch", "published", "not_live", "sessions", "streams", "pending", "memory", "draining"}

@@ -1,0 +1,78 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sluice/dataplane/msg"
+)
+
+// Grace returns how long a drain may take.
+func (s *Service) Grace() time.Duration {
+	return time.Duration(graceAttr.Get(s.tree)) * time.Millisecond
+}
+
+// Drain refuses new sessions from now on and waits until the existing ones have
+// ended, or ctx is done.
+func (s *Service) Drain(ctx context.Context) {
+	s.mu.Lock()
+	s.draining = true
+	left := s.registry.Sessions()
+	s.mu.Unlock()
+	s.log.Info("draining", "sessions", left)
+	const every = 50 * time.Millisecond
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for s.sessions() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *Service) sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.registry.Sessions()
+}
+
+// Close ends all sessions, telling their peers, and stops the data plane.
+func (s *Service) Close() {
+	close(s.stop)
+	s.mu.Lock()
+	s.draining = true
+	var ids []msg.SessionID
+	for id := range s.peers {
+		ids = append(ids, id)
+	}
+	for _, id := range ids {
+		s.end(id, "the server shut down")
+	}
+	s.mu.Unlock()
+	s.plane.Inspect() // answered behind all commands: what they made is sent
+	s.plane.Close()
+}
+
+// Health returns what is wrong with the process: shards that do not turn.
+func (s *Service) Health() []string {
+	var wrong []string
+	for i, st := range s.plane.Inspect() {
+		if st == nil {
+			wrong = append(wrong, fmt.Sprintf("shard %d did not answer within a second", i))
+		}
+	}
+	return wrong
+}
+
+// Ready returns why new sessions are refused.
+func (s *Service) Ready() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.admit(); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package controlplane
+
+import (
+	"errors"
+	"runtime/debug"
+	"runtime/metrics"
+
+	"sluice/controlplane/registry"
+	"sluice/controlplane/sdp"
+	"sluice/netopt/attr"
+)
+
+// Refusal is why the service takes no session now, whoever asks.
+type Refusal string
+
+func (r Refusal) Error() string { return string(r) }
+
+// The refusals.
+const (
+	ErrDraining Refusal = "the server is shutting down; connect to another one, or again in a minute"
+	ErrMemory   Refusal = "the memory limit is reached (attribute limits/memory_bytes); try again later"
+)
+
+// admit reports whether the service takes sessions at all.
+func (s *Service) admit() error {
+	switch limit := memoryAttr.Get(s.tree); {
+	case s.draining:
+		return ErrDraining
+	case limit > 0 && memoryInUse() > uint64(limit):
+		return ErrMemory
+	}
+	return nil
+}
+
+// limitMemory makes the runtime collect harder as the limit comes near; a tenth
+// of it stays for what the runtime does not count, the kernel's buffers.
+func limitMemory(tree *attr.Tree) {
+	if limit := memoryAttr.Get(tree); limit > 0 {
+		debug.SetMemoryLimit(limit / 10 * 9)
+	}
+}
+
+// memoryInUse returns what the runtime has from the system and did not give back.
+func memoryInUse() uint64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	return samples[0].Value.Uint64() - samples[1].Value.Uint64()
+}
+
+// refuse counts a refusal, and returns it.
+func (s *Service) refuse(err error) error {
+	reason := "offer"
+	var mismatch *sdp.Mismatch
+	switch {
+	case errors.As(err, &mismatch):
+		reason = "mismatch"
+	case err == registry.ErrPublished:
+		reason = "published"
+	case err == registry.ErrNotLive:
+		reason = "not_live"
+	case err == registry.ErrFull:
+		reason = "sessions"
+	case err == registry.ErrStreams:
+		reason = "streams"
+	case err == registry.ErrPending:
+		reason = "pending"
+	case err == ErrMemory:
+		reason = "memory"
+	case err == ErrDraining:
+		reason = "draining"
+	}
+	for i := range refusals {
+		if refusals[i] == reason {
+			s.refused[i].Add(1)
+		}
+	}
+	return err
+}

@@ -1,0 +1,381 @@
+// Package controlplane makes sessions: it reads offers, places sessions in the
+// data plane, has them keyed, and ends them. It assembles the rooms below it
+// over a dataplane.Plane; HTTP (whip, admin) stands on top.
+package controlplane
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/controlplane/keying"
+	"sluice/controlplane/registry"
+	"sluice/controlplane/sdp"
+	"sluice/dataplane"
+	"sluice/dataplane/ice"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
+	"sluice/netopt/attr"
+)
+
+// Service is the control plane. Its methods are safe for concurrent use.
+type Service struct {
+	tree       *attr.Tree
+	log        *slog.Logger
+	plane      *dataplane.Plane
+	keyer      *keying.Keyer
+	candidates func() ([]netip.AddrPort, error)
+
+	mu       sync.Mutex
+	registry *registry.Registry
+	peers    map[msg.SessionID]*peer
+	byToken  map[string]msg.SessionID
+	gone     graveyard
+	meters   map[msg.RouteID]*meter
+	draining bool
+	started  time.Time
+	created  [2]uint64
+	refused  [len(refusals)]atomic.Uint64
+	stop     chan struct{}
+}
+
+// peer is what a session has beyond the registry's view of it.
+type peer struct {
+	token string // the secret part of the session's URL, 128 bits
+	since time.Time
+}
+
+// Config of a service. All fields are needed.
+type Config struct {
+	Tree   *attr.Tree // holds Attrs, dataplane.Attrs and keying.Attrs
+	Log    *slog.Logger
+	Listen netip.AddrPort // the media port
+	// Candidates returns where peers reach an address and port that we listen on.
+	Candidates func(listen netip.AddrPort) ([]netip.AddrPort, error)
+}
+
+// Start starts the data plane and what keys its sessions.
+func Start(c Config) (*Service, error) {
+	certificate, err := keying.NewCertificate()
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{
+		tree: c.Tree, log: c.Log,
+		peers:   map[msg.SessionID]*peer{},
+		byToken: map[string]msg.SessionID{},
+		meters:  map[msg.RouteID]*meter{},
+		stop:    make(chan struct{}),
+		started: time.Now(),
+	}
+	keys := keying.Config{Certificate: certificate, Send: s.sendDTLS, Done: s.keyed, Failed: s.failed}
+	keys.Limit(c.Tree)
+	if s.keyer, err = keying.New(keys); err != nil {
+		return nil, err
+	}
+	// No event comes before the first session, which needs what follows.
+	if s.plane, err = dataplane.Start(c.Listen, c.Tree, s.event); err != nil {
+		return nil, err
+	}
+	s.registry = registry.New(s.plane.Shards(), registry.Limits{
+		Sessions: int(dataplane.MaxSessions.Get(c.Tree)),
+		Streams:  int(dataplane.MaxStreams.Get(c.Tree)),
+		Pending:  int(pendingAttr.Get(c.Tree)),
+	})
+	listen := netip.AddrPortFrom(c.Listen.Addr(), s.plane.Port())
+	s.candidates = cached(func() ([]netip.AddrPort, error) { return c.Candidates(listen) })
+	if announced, err := s.candidates(); err != nil {
+		s.plane.Close()
+		return nil, err
+	} else {
+		s.log.Info("media", "listen", listen, "shards", s.plane.Shards(), "announce", announced)
+	}
+	limitMemory(c.Tree)
+	c.Tree.Collect(s.keyer.Collect)
+	c.Tree.Collect(s.collect)
+	go s.measure()
+	return s, nil
+}
+
+// cached keeps an answer for a while: interfaces change seldom, offers come often.
+func cached(f func() ([]netip.AddrPort, error)) func() ([]netip.AddrPort, error) {
+	const life = 5 * time.Second
+	var mu sync.Mutex
+	var at time.Time
+	var last []netip.AddrPort
+	return func() ([]netip.AddrPort, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if last != nil && time.Since(at) < life {
+			return last, nil
+		}
+		addrs, err := f()
+		if err == nil {
+			last, at = addrs, time.Now()
+		}
+		return addrs, err
+	}
+}
+
+// Session is a session as its creator gets it.
+type Session struct {
+	Token  string // names the session in its URL, and must stay secret
+	ETag   string // of its ICE credentials, a strong entity tag with its quotes
+	Answer []byte // SDP
+}
+
+// Publish makes a session for a publisher. Errors: *sdp.Error for an offer that
+// cannot be used, registry.Refusal or Refusal otherwise.
+func (s *Service) Publish(stream string, source netip.Addr, offer []byte) (*Session, error) {
+	parsed, err := sdp.Parse(offer)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	selection, err := parsed.Publish()
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.admit(); err != nil {
+		return nil, s.refuse(err)
+	}
+	var tracks []sdp.Track
+	for _, m := range selection.Media {
+		if m.Accepted {
+			tracks = append(tracks, sdp.Track{Kind: m.Kind, Format: m.Format})
+		}
+	}
+	s.makeWay(stream)
+	session, lost, err := s.registry.Publish(stream, tracks, source)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	for _, viewer := range lost {
+		s.bury(viewer.ID, "the publisher came back with another codec: connect again")
+	}
+	return s.create(session, selection)
+}
+
+// Subscribe makes a session for a viewer. Errors: *sdp.Error, *sdp.Mismatch,
+// registry.Refusal or Refusal.
+func (s *Service) Subscribe(stream string, source netip.Addr, offer []byte) (*Session, error) {
+	parsed, err := sdp.Parse(offer)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.admit(); err != nil {
+		return nil, s.refuse(err)
+	}
+	watched := s.registry.Stream(stream)
+	if watched == nil || !watched.Live() {
+		return nil, s.refuse(registry.ErrNotLive)
+	}
+	var tracks []sdp.Track
+	for _, t := range watched.Tracks {
+		tracks = append(tracks, t.Track)
+	}
+	selection, err := parsed.Subscribe(tracks)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	session, err := s.registry.Subscribe(stream, source)
+	if err != nil {
+		return nil, s.refuse(err)
+	}
+	return s.create(session, selection)
+}
+
+// create gives a placed session its credentials, tells keyer and data plane
+// about it, and writes the answer.
+func (s *Service) create(session *registry.Session, selection *sdp.Selection) (*Session, error) {
+	addrs, err := s.candidates()
+	if err != nil {
+		s.end(session.ID, "no address to announce")
+		return nil, err
+	}
+	var random [ice.RandomLen]byte
+	rand.Read(random[:])
+	ufrag, pwd := ice.NewUfrag(session.ID.Shard(), &random)
+	add := msg.AddSession{ID: session.ID, Ufrag: ufrag, Pwd: pwd}
+	for i := range selection.Media {
+		m := &selection.Media[i]
+		switch {
+		case !m.Accepted:
+		case session.Sends:
+			add.Send = append(add.Send, sends(m, session.Stream))
+		default:
+			add.Receive = append(add.Receive, receives(m, session.Stream))
+		}
+	}
+	s.keyer.Expect(session.ID, fingerprints(selection))
+	s.send()
+	s.plane.Send(session.ID.Shard(), add)
+
+	token := newToken()
+	s.peers[session.ID] = &peer{token: token, since: time.Now()}
+	s.byToken[token] = session.ID
+	s.created[role(session)]++
+	s.log.Info("session created", "session", session.ID, "stream", session.Stream.Name, "role", createdRoles[role(session)])
+	return &Session{
+		Token: token,
+		ETag:  `"` + ufrag + `"`,
+		Answer: selection.Answer(sdp.Local{
+			Ufrag: ufrag, Pwd: pwd,
+			Fingerprint: strings.TrimPrefix(s.keyer.Fingerprint(), "sha-256 "),
+			Candidates:  sdp.HostCandidates(addrs),
+			SessionID:   uint64(session.ID),
+		}),
+	}, nil
+}
+
+// sends describes an m-section in which we send; it settles what is ours in it.
+func sends(m *sdp.Media, stream *registry.Stream) msg.Send {
+	m.SSRC, m.CNAME, m.MSID = newSSRC(), msg.CNAME, stream.Name
+	if m.RTXPT != 0 {
+		m.RTXSSRC = newSSRC()
+	}
+	return msg.Send{
+		Route: stream.Track(m.Kind).Route, Kind: m.Kind, ClockRate: m.Format.ClockRate, MID: m.MID,
+		PT: m.PT, RTXPT: m.RTXPT, SSRC: m.SSRC, RTXSSRC: m.RTXSSRC,
+		ExtIDs: m.ExtIDs, ExtMixed: m.ExtMixed, Feedback: m.Feedback,
+	}
+}
+
+// receives describes an m-section in which the peer sends.
+func receives(m *sdp.Media, stream *registry.Stream) msg.Receive {
+	return msg.Receive{
+		Route: stream.Track(m.Kind).Route, Kind: m.Kind, Codec: m.Format.Codec, ClockRate: m.Format.ClockRate, MID: m.MID,
+		PT: m.PT, RTXPT: m.RTXPT, SSRC: m.SSRC, RTXSSRC: m.RTXSSRC,
+		ExtIDs: m.ExtIDs, Feedback: m.Feedback,
+	}
+}
+
+func fingerprints(selection *sdp.Selection) []keying.Fingerprint {
+	var all []keying.Fingerprint
+	for _, f := range selection.Fingerprints {
+		all = append(all, keying.Fingerprint(f))
+	}
+	return all
+}
+
+// newSSRC returns a random SSRC other than 0, which means unknown (RFC 3550
+// section 8: a collision within a session of two streams is not worth a check).
+func newSSRC() uint32 {
+	var b [4]byte
+	rand.Read(b[:])
+	return binary.NativeEndian.Uint32(b[:]) | 1
+}
+
+func newToken() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// Delete ends a session by its token; false when there is none.
+func (s *Service) Delete(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, ok := s.byToken[token]
+	if ok {
+		s.end(id, "it was deleted")
+	}
+	return ok
+}
+
+// Lookup says whether a session exists; if it does not, why it ended, as far as
+// that is remembered.
+func (s *Service) Lookup(token string) (exists bool, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.byToken[token]; ok {
+		return true, ""
+	}
+	return false, s.gone.why(token)
+}
+
+// makeWay ends a stream's publisher if it has been silent for long.
+func (s *Service) makeWay(stream string) {
+	old := s.registry.Stream(stream)
+	if old == nil || old.Publisher == nil {
+		return
+	}
+	last := s.peers[old.Publisher.ID].since
+	for _, t := range old.Tracks {
+		if m := s.meters[t.Route]; m != nil && m.grown.After(last) {
+			last = m.grown
+		}
+	}
+	if silent := time.Since(last); silent >= time.Duration(takeoverAttr.Get(s.tree))*time.Millisecond {
+		s.end(old.Publisher.ID, "it was silent, and another publisher came")
+	}
+}
+
+// end ends a session: the peer is told by close_notify, and everything of it is
+// freed. Ending one that is gone does nothing.
+func (s *Service) end(id msg.SessionID, why string) {
+	s.bury(id, why)
+	s.registry.Remove(id)
+	s.send()
+}
+
+// bury does the part of end that is not the registry's. close_notify must reach
+// the shard before the command that removes the session.
+func (s *Service) bury(id msg.SessionID, why string) {
+	s.keyer.Close(id)
+	p := s.peers[id]
+	if p == nil {
+		return
+	}
+	delete(s.peers, id)
+	delete(s.byToken, p.token)
+	s.gone.add(p.token, why)
+	s.log.Info("session ended", "session", id, "why", why, "after", time.Since(p.since).Round(time.Millisecond))
+}
+
+// send carries out what the registry ordered.
+func (s *Service) send() {
+	for _, o := range s.registry.Orders() {
+		s.plane.Send(o.Shard, o.Command)
+	}
+}
+
+// event takes what the data plane reports.
+func (s *Service) event(ev msg.Event) {
+	switch ev := ev.(type) {
+	case msg.Punt:
+		s.keyer.Punt(ev.ID, ev.Path, ev.Data)
+	case msg.PairSelected:
+		s.log.Debug("pair selected", "session", ev.ID, "remote", ev.Path.Remote.String())
+	case msg.SessionClosed:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.end(ev.ID, ev.Reason.String())
+	}
+}
+
+func (s *Service) sendDTLS(id msg.SessionID, path pkt.Path, datagram []byte) {
+	s.plane.Send(id.Shard(), msg.SendDatagram{ID: id, Path: path, Data: datagram})
+}
+
+func (s *Service) keyed(id msg.SessionID, path pkt.Path, keys msg.Keys) {
+	s.plane.Send(id.Shard(), msg.InstallKeys{ID: id, Path: path, Keys: keys})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.registry.Keyed(id)
+}
+
+func (s *Service) failed(id msg.SessionID, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end(id, err.Error())
+}

@@ -1,0 +1,176 @@
+package controlplane
+
+import (
+	"context"
+	"time"
+
+	"sluice/controlplane/registry"
+	"sluice/controlplane/sdp"
+	"sluice/dataplane/codec"
+	"sluice/dataplane/engine"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/source"
+	"sluice/netopt/attr"
+
+	"sluice/dataplane/clock"
+)
+
+// meter follows how much media a route carries.
+type meter struct {
+	bytes uint64
+	at    time.Time
+	rate  float64   // bits a second over the last interval
+	grown time.Time // when media last came
+}
+
+// measureEvery is how often the meters are read.
+const measureEvery = time.Second
+
+// measure reads the meters until the service is closed.
+func (s *Service) measure() {
+	tick := time.NewTicker(measureEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case now := <-tick.C:
+			s.read(now, s.plane.Inspect())
+		}
+	}
+}
+
+func (s *Service) read(now time.Time, shards []*engine.Stats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := map[msg.RouteID]*meter{}
+	for _, st := range shards {
+		if st == nil {
+			continue
+		}
+		for _, r := range st.Routes {
+			if r.Home {
+				seen[r.Route] = s.meters[r.Route].read(now, r.Bytes)
+			}
+		}
+	}
+	s.meters = seen
+}
+
+// read returns the meter's next state; m may be nil for a route seen first.
+func (m *meter) read(now time.Time, bytes uint64) *meter {
+	if m == nil || bytes < m.bytes { // new, or moved to another shard, which counts anew
+		return &meter{bytes: bytes, at: now, grown: now}
+	}
+	next := &meter{bytes: bytes, at: now, grown: m.grown}
+	next.rate = float64(bytes-m.bytes) * 8 / now.Sub(m.at).Seconds()
+	if bytes > m.bytes {
+		next.grown = now
+	}
+	return next
+}
+
+// StreamInfo is what everyone may know of a stream.
+type StreamInfo struct {
+	Name    string     `json:"name"`
+	Live    bool       `json:"live"`
+	Since   *time.Time `json:"since"` // of the publisher, null for none
+	Viewers int        `json:"viewers"`
+	Bitrate int        `json:"bitrate_bps"`
+	Audio   *CodecInfo `json:"audio"`
+	Video   *CodecInfo `json:"video"`
+	Source  string     `json:"source"` // "built-in" or "whip"
+}
+
+// CodecInfo names a codec.
+type CodecInfo struct {
+	Codec string `json:"codec"`
+}
+
+// Streams returns all streams, by name.
+func (s *Service) Streams() []StreamInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	infos := []StreamInfo{}
+	for _, stream := range s.registry.Streams() {
+		infos = append(infos, s.info(stream))
+	}
+	return infos
+}
+
+func (s *Service) info(stream *registry.Stream) StreamInfo {
+	info := StreamInfo{Name: stream.Name, Live: stream.Live(), Viewers: len(stream.Viewers), Source: "whip"}
+	switch {
+	case stream.BuiltIn:
+		info.Source, info.Since = "built-in", &s.started
+	case stream.Publisher != nil:
+		since := s.peers[stream.Publisher.ID].since
+		info.Since = &since
+	}
+	for _, t := range stream.Tracks {
+		if m := s.meters[t.Route]; m != nil && stream.Live() {
+			info.Bitrate += int(m.rate)
+		}
+		c := &CodecInfo{t.Format.Name()}
+		if t.Kind == msg.Audio {
+			info.Audio = c
+		} else {
+			info.Video = c
+		}
+	}
+	return info
+}
+
+// PlayDemo publishes the built-in clip as a stream until ctx is done.
+func (s *Service) PlayDemo(ctx context.Context, name string) error {
+	clip, err := source.Demo()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	stream, err := s.registry.PublishBuiltIn(name, []sdp.Track{
+		{Kind: msg.Audio, Format: sdp.Format{Codec: codec.Opus, ClockRate: 48000, Channels: 2}},
+		{Kind: msg.Video, Format: sdp.Format{Codec: codec.VP8, ClockRate: 90000}},
+	})
+	if err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	s.send()
+	var to [2]*registry.Track
+	for _, t := range stream.Tracks {
+		to[t.Kind] = t
+	}
+	s.mu.Unlock()
+	go source.Run(ctx, source.NewPlayer(clip, clock.Time(0)), func(kind msg.Kind, packet []byte) {
+		s.plane.Send(to[kind].Home(), msg.Inject{Route: to[kind].Route, Packet: packet})
+	})
+	return nil
+}
+
+// createdRoles are the roles that created_sessions tells apart.
+var createdRoles = [...]string{"publisher", "viewer"}
+
+func role(s *registry.Session) int {
+	if s.Sends {
+		return 1
+	}
+	return 0
+}
+
+func (s *Service) collect(sample *attr.Sample) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, n := range s.created {
+		createdCounter.Add(sample, i, n)
+	}
+	for i := range s.refused {
+		refusedCounter.Add(sample, i, s.refused[i].Load())
+	}
+	for _, stream := range s.registry.Streams() {
+		if stream.Live() {
+			streamsGauge.Add(sample, 1)
+		}
+		viewersGauge.Add(sample, float64(len(stream.Viewers)))
+	}
+}

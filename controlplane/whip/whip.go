@@ -1,0 +1,231 @@
+// Package whip is the signalling over HTTP: WHIP for publishers (RFC 9725), WHEP
+// for viewers (draft-ietf-wish-whep), and the list of streams.
+package whip
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strconv"
+
+	"sluice/controlplane"
+	"sluice/controlplane/httpd"
+	"sluice/controlplane/registry"
+	"sluice/controlplane/sdp"
+)
+
+// maxOffer bounds an offer, in bytes; browsers' largest are under 16 KiB.
+const maxOffer = 64 << 10
+
+// Info is what the page is told beside the streams.
+type Info struct {
+	Version  string
+	HTTPSURL func(r *http.Request) string // where the same page is over HTTPS, "" for nowhere
+}
+
+type handler struct {
+	service *controlplane.Service
+	info    Info
+}
+
+// Register adds the handlers to a mux:
+//
+//	/whip/{stream}            POST an offer; GET, HEAD, OPTIONS
+//	/whip/{stream}/{session}  DELETE; GET, HEAD, OPTIONS
+//	/whep/…                   the same for viewers
+//	GET /api/streams          the list of streams
+func Register(mux *http.ServeMux, service *controlplane.Service, info Info) {
+	h := &handler{service, info}
+	for prefix, create := range map[string]createFunc{"/whip/": service.Publish, "/whep/": service.Subscribe} {
+		mux.Handle(prefix+"{stream}", cors(h.endpoint(prefix, create)))
+		mux.Handle(prefix+"{stream}/{session}", cors(h.session()))
+	}
+	mux.Handle("/api/streams", cors(methods{http.MethodGet: h.streams}))
+}
+
+// createFunc makes a session of an offer.
+type createFunc func(stream string, source netip.Addr, offer []byte) (*controlplane.Session, error)
+
+// methods serves a resource by method, and says which there are.
+type methods map[string]http.HandlerFunc
+
+func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet // the answer to GET has no content where HEAD matters
+	}
+	if serve := m[method]; serve != nil {
+		serve(w, r)
+		return
+	}
+	w.Header().Set("Allow", m.allow())
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	httpd.Problem(w, http.StatusMethodNotAllowed, "", r.Method+" is not possible here; "+m.allow()+" are.")
+}
+
+func (m methods) allow() string {
+	allow := "OPTIONS"
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		if m[method] != nil {
+			allow += ", " + method
+		}
+		if m[method] != nil && method == http.MethodGet {
+			allow += ", HEAD"
+		}
+	}
+	return allow
+}
+
+// cors lets pages of any origin use a resource: what protects a stream is its
+// token, never the page that asks (RFC 9725 section 4.9 of the protocol leaves
+// credentials to the Authorization header, which needs no cookies).
+func cors(h methods) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		head := w.Header()
+		head.Set("Access-Control-Allow-Origin", "*")
+		head.Set("Access-Control-Expose-Headers", "Location, ETag, Link, Retry-After, Accept-Post")
+		if r.Method == http.MethodOptions {
+			head.Set("Access-Control-Allow-Methods", h.allow())
+			head.Set("Access-Control-Allow-Headers", "Content-Type, Authorization, If-Match")
+			head.Set("Access-Control-Max-Age", "86400")
+			if h[http.MethodPost] != nil {
+				head.Set("Accept-Post", "application/sdp")
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (h *handler) endpoint(prefix string, create createFunc) methods {
+	return methods{
+		http.MethodGet: func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Accept-Post", "application/sdp")
+			w.WriteHeader(http.StatusNoContent)
+		},
+		http.MethodPost: func(w http.ResponseWriter, r *http.Request) { post(w, r, prefix, create) },
+	}
+}
+
+// streamName is what a stream can be called: it stands in URLs and on pages.
+var streamName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+func post(w http.ResponseWriter, r *http.Request, prefix string, create createFunc) {
+	stream := r.PathValue("stream")
+	if !streamName.MatchString(stream) || stream == "." || stream == ".." {
+		httpd.Problem(w, http.StatusBadRequest, "Invalid stream name", "A stream name is 1 to 64 letters, digits, dots, dashes or underscores.")
+		return
+	}
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/sdp" {
+		w.Header().Set("Accept-Post", "application/sdp")
+		httpd.Problem(w, http.StatusUnsupportedMediaType, "", "Send the offer with Content-Type: application/sdp.")
+		return
+	}
+	offer, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOffer))
+	if err != nil {
+		refuseBody(w, err)
+		return
+	}
+	session, err := create(stream, source(r), offer)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	head := w.Header()
+	head.Set("Location", prefix+stream+"/"+session.Token)
+	head.Set("ETag", session.ETag)
+	head.Set("Content-Type", "application/sdp")
+	head.Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusCreated)
+	w.Write(session.Answer) // a client that went away has no one to tell
+}
+
+// source returns the address a request came from.
+func source(r *http.Request) netip.Addr {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{} // not from the network: all such share one limit
+	}
+	return addr.Addr().Unmap().WithZone("")
+}
+
+func refuseBody(w http.ResponseWriter, err error) {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		httpd.Problem(w, http.StatusRequestEntityTooLarge, "", "An offer has at most "+strconv.Itoa(maxOffer)+" bytes.")
+		return
+	}
+	httpd.Problem(w, http.StatusBadRequest, "", "The offer did not arrive whole; send it again.")
+}
+
+// refuse says why there is no session, and when to come again if that helps.
+func refuse(w http.ResponseWriter, err error) {
+	var bad *sdp.Error
+	var mismatch *sdp.Mismatch
+	status, title, retry := http.StatusInternalServerError, "", 0
+	switch {
+	case errors.As(err, &bad):
+		status, title = http.StatusBadRequest, "Offer not usable"
+	case errors.As(err, &mismatch):
+		status, title = http.StatusUnprocessableEntity, "No codec in common"
+	case err == registry.ErrPublished:
+		status, title = http.StatusConflict, "Stream has a publisher"
+	case err == registry.ErrNotLive:
+		status, title, retry = http.StatusConflict, "Stream not live", 1
+	case err == registry.ErrPending:
+		status, title, retry = http.StatusTooManyRequests, "Too many pending sessions", 1
+	case err == controlplane.ErrDraining:
+		status, title, retry = http.StatusServiceUnavailable, "Shutting down", 10
+	case err == registry.ErrFull, err == registry.ErrStreams, err == controlplane.ErrMemory:
+		status, title, retry = http.StatusServiceUnavailable, "Limit reached", 10
+	}
+	if retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(retry))
+	}
+	httpd.Problem(w, status, title, err.Error())
+}
+
+func (h *handler) session() methods {
+	return methods{
+		http.MethodGet: func(w http.ResponseWriter, r *http.Request) {
+			if exists, why := h.service.Lookup(r.PathValue("session")); !exists {
+				noSession(w, why)
+				return
+			}
+			w.WriteHeader(http.StatusNoContent)
+		},
+		http.MethodDelete: func(w http.ResponseWriter, r *http.Request) {
+			token := r.PathValue("session")
+			if !h.service.Delete(token) {
+				_, why := h.service.Lookup(token)
+				noSession(w, why)
+				return
+			}
+			w.WriteHeader(http.StatusOK)
+		},
+	}
+}
+
+func noSession(w http.ResponseWriter, why string) {
+	detail := "There is no such session; it may have ended. POST an offer for a new one."
+	if why != "" {
+		detail = "The session has ended: " + why + "."
+	}
+	httpd.Problem(w, http.StatusNotFound, "No such session", detail)
+}
+
+func (h *handler) streams(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	json.NewEncoder(w).Encode(struct {
+		Streams  []controlplane.StreamInfo `json:"streams"`
+		Version  string                    `json:"version"`
+		HTTPSURL string                    `json:"https_url"`
+	}{h.service.Streams(), h.info.Version, h.info.HTTPSURL(r)})
+}

@@ -1,0 +1,49 @@
+# Sluice. "make help" lists the targets.
+
+GO      ?= go
+BIN     := bin/sluice
+SOURCES := $(shell find . -name '*.go' -not -name '*_test.go') $(shell find web/page dataplane/source/demo -type f)
+
+# Debian packages that the tests use, beside Go: browsers, DTLS peers, network
+# namespaces, the decoder that checks the demo clip.
+TEST_PACKAGES := chromium firefox-esr ffmpeg openssl gnutls-bin iproute2
+
+.PHONY: help run build test race fuzz perf soak deps
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+run: build ## build and start Sluice; it prints the URL to open
+	$(BIN) run
+
+build: $(BIN) ## build the static binary
+
+$(BIN): $(SOURCES) go.mod go.sum
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $@ ./cmd/appliance
+
+test: deps ## install what the tests miss, then run them all
+	$(GO) vet ./...
+	GOARCH=arm64 $(GO) vet ./...
+	$(GO) test ./...
+	$(GO) test -race -short ./dataplane/... ./controlplane/... ./netopt/... ./web/... ./cmd/...
+
+deps:
+	@missing=$$(for p in $(TEST_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		echo "installing" $$missing; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+fuzz: ## run every fuzz target for FUZZTIME each (default 30s)
+	@for f in $$(grep -rl '^func Fuzz' --include='*_test.go' .); do \
+		for t in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$f); do \
+			echo "== $$t in $$(dirname $$f)"; \
+			$(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $${FUZZTIME:-30s} ./$$(dirname $$f) || exit 1; \
+		done; \
+	done
+
+perf: build ## measure Sluice and the pion baseline in the same run (RUNS, N: see perf/README.md)
+	$(GO) run ./perf/compare $(PERF)
+
+soak: build ## ten minutes, 200 viewers, one joining and leaving each second
+	$(GO) run ./perf/soak $(SOAK)

@@ -99,8 +99,8 @@ func (h *RTP) Exts(b []byte) ExtReader {
 }
 
 // Next returns the next element; ok is false at the end, or where an element
-// claims more bytes than there are. Id 15 of the one-byte form ends the walk
-// (RFC 8285 section 4.2).
+// claims more bytes than there are. In the one-byte form id 15, and id 0 with a
+// length, end the walk (RFC 8285 section 4.2).
 //
 //hot:path
 func (r *ExtReader) Next() (id uint8, data []byte, ok bool) {
@@ -119,7 +119,7 @@ func (r *ExtReader) Next() (id uint8, data []byte, ok bool) {
 	} else {
 		id, n, start = r.b[0]>>4, int(r.b[0]&0x0f)+1, 1
 	}
-	if start+n > len(r.b) || !r.twoByte && id == 15 {
+	if start+n > len(r.b) || !r.twoByte && (id == 15 || id == 0) {
 		r.b = nil
 		return 0, nil, false
 	}

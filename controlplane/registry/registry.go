@@ -68,7 +68,10 @@ type Track struct {
 	sdp.Track
 	Route msg.RouteID
 	home  int
-	known uint64 // shards that have the route, a bit each
+
+	// What the shards were told.
+	known    uint64 // who has the route, a bit each
+	toldHome int
 }
 
 // Session is a publisher or a viewer.
@@ -301,8 +304,12 @@ func (r *Registry) sync(stream *Stream) {
 }
 
 // spread makes a route known to a set of shards and no others. Those that know
-// it learn what changed.
+// it learn what changed; mostly nothing did.
 func (r *Registry) spread(t *Track, shards uint64) {
+	if t.known == shards && t.toldHome == t.home {
+		return
+	}
+	t.toldHome = t.home
 	for shard := range r.loads {
 		switch bit := uint64(1) << shard; {
 		case shards&bit != 0:

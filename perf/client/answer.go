@@ -20,6 +20,7 @@ type Answer struct {
 	Lite        bool             // the server is an ICE-lite agent
 	Candidates  []netip.AddrPort // UDP host candidates of component 1, in the answer's order
 	TWCC, MID   bool             // header extensions that it accepted
+	RTX         bool             // it accepted the retransmission format of the video
 }
 
 // ParseAnswer reads an answer to an Offer. It fails when the server refused audio or video, or left out what a connection needs.
@@ -35,6 +36,7 @@ func ParseAnswer(text []byte) (Answer, error) {
 			return Answer{}, err
 		}
 		a.attributes(m.Attributes)
+		a.RTX = a.RTX || slices.Contains(m.MediaName.Formats, strconv.Itoa(RTXPT))
 	}
 	switch {
 	case len(desc.MediaDescriptions) != 2:

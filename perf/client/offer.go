@@ -10,7 +10,7 @@ import (
 const (
 	AudioPT       = 111 // Opus
 	VideoPT       = 96  // VP8
-	rtxPT         = 97
+	RTXPT         = 97
 	TWCCExtension = 3 // id of transport-wide congestion control
 	MIDExtension  = 4 // id of sdes:mid
 )

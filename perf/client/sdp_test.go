@@ -78,7 +78,7 @@ func TestParseAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.Ufrag != "u" || a.Pwd != "p" || a.Active || !a.Lite || !a.MID || a.TWCC {
+	if a.Ufrag != "u" || a.Pwd != "p" || a.Active || !a.Lite || !a.MID || a.TWCC || !a.RTX {
 		t.Fatalf("answer is %+v", a)
 	}
 	if len(a.Fingerprint) != 32 || a.Fingerprint[31] != 0x1F {

@@ -36,6 +36,7 @@ var metrics = []metric{
 	{"server cores", "%.3f", func(r load.Report) float64 { return r.Counts.Cores() }},
 	{"delivered packets/s", "%.0f", func(r load.Report) float64 { return r.Counts.PPS() }},
 	lost,
+	{"sent again on NACK", "%.0f", func(r load.Report) float64 { return float64(r.Retransmitted) }},
 	{"latency p50, ms", "%.2f", func(r load.Report) float64 { return r.Counts.Latency.P50 }},
 	{"latency p90, ms", "%.2f", func(r load.Report) float64 { return r.Counts.Latency.P90 }},
 	p99,

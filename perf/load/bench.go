@@ -159,8 +159,8 @@ type arrivals struct {
 }
 
 const (
-	quiet     = 150 * time.Millisecond // nothing moves for this long: drained
-	drainTime = 5 * time.Second        // an overloaded server may still have a backlog then
+	quiet     = 300 * time.Millisecond // nothing moves for this long: drained
+	drainTime = 10 * time.Second       // an overloaded server may still have a backlog then
 )
 
 // hold pauses the publisher and takes a mark when all is quiet. On success the publisher stays paused.

@@ -49,6 +49,9 @@ type publisher struct {
 	media   Media
 	conn    *client.Conn
 	streams [kinds]*stream
+	rtx     *stream
+	history history
+	wanted  chan uint16 // video sequence numbers that the server misses
 	picture uint16
 	wantKey atomic.Bool
 	late    atomic.Int64 // worst lateness of a packet against the schedule, ns
@@ -81,13 +84,14 @@ func publish(ctx context.Context, hc *http.Client, h *hub, endpoint string, medi
 		return nil, err
 	}
 	p := &publisher{
-		media: media, conn: conn,
+		media: media, conn: conn, wanted: make(chan uint16, historySize),
 		paused: make(chan struct{}), resumed: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	twcc := new(uint16)
 	p.streams[audio] = newStream(audio, ssrcs.Audio, client.AudioPT, 48000, audioSize, "0")
 	p.streams[video] = newStream(video, ssrcs.Video, client.VideoPT, 90000, media.Size, "1")
-	for _, s := range p.streams {
+	p.rtx = newStream(video, ssrcs.RTX, client.RTXPT, 90000, 0, "1")
+	for _, s := range append(p.streams[:], p.rtx) {
 		if conn.Answer.TWCC {
 			s.twcc = twcc
 		}
@@ -170,9 +174,12 @@ func (p *publisher) schedule() error {
 			return nil
 		default:
 		}
+		if err := p.retransmitWanted(); err != nil {
+			return err
+		}
 		if p.pausing.Load() {
-			if !p.rest() {
-				return nil
+			if resumed, err := p.rest(); !resumed {
+				return err
 			}
 			frame = now(unix.CLOCK_MONOTONIC)
 			sound = frame
@@ -198,18 +205,24 @@ func (p *publisher) schedule() error {
 	}
 }
 
-// rest waits for resume; it is false when the publisher was stopped instead.
-func (p *publisher) rest() bool {
+// rest waits for resume and retransmits meanwhile; it is false when the publisher was stopped or failed instead.
+func (p *publisher) rest() (bool, error) {
 	select {
 	case p.paused <- struct{}{}:
 	case <-p.stop:
-		return false
+		return false, nil
 	}
-	select {
-	case <-p.resumed:
-		return true
-	case <-p.stop:
-		return false
+	for {
+		select {
+		case <-p.resumed:
+			return true, nil
+		case <-p.stop:
+			return false, nil
+		case seq := <-p.wanted:
+			if err := p.retransmit(seq); err != nil {
+				return false, err
+			}
+		}
 	}
 }
 
@@ -251,6 +264,7 @@ func (p *publisher) sendChunk(first, n int, elapsed int64, key bool) error {
 			return err
 		}
 		vp8Payload(payload, p.picture, i == 0, key, marker{video, s.sent.Load(), stamp})
+		p.history.put(s.header.SequenceNumber, packet)
 		if out[j], err = p.protect(s, packet); err != nil {
 			return err
 		}
@@ -346,7 +360,7 @@ func (p *publisher) sendReports(elapsed int64) error {
 // rtp ignores media: nobody sends it to a publisher.
 func (p *publisher) rtp([]byte, int64) {}
 
-// rtcp answers a request for a keyframe with the next frame, and counts the rest.
+// rtcp answers a request for a keyframe with the next frame, lets missing packets be sent again, and counts all of it.
 func (p *publisher) rtcp(b []byte) {
 	plain, err := p.conn.In.DecryptRTCP(nil, b, nil)
 	if err != nil {
@@ -357,12 +371,13 @@ func (p *publisher) rtcp(b []byte) {
 		return
 	}
 	for _, packet := range packets {
-		switch packet.(type) {
+		switch packet := packet.(type) {
 		case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
 			p.feedback.PLI++
 			p.wantKey.Store(true)
 		case *rtcp.TransportLayerNack:
 			p.feedback.NACK++
+			p.want(packet)
 		case *rtcp.TransportLayerCC:
 			p.feedback.TWCC++
 		case *rtcp.ReceiverReport:

@@ -19,7 +19,8 @@ type Report struct {
 	RSS           Memory   `json:"rss"`
 	PublisherLate float64  `json:"publisher_late_ms"` // how late a packet left at worst, in the whole run
 	Feedback      Feedback `json:"publisher_feedback"`
-	Ended         []string `json:"ended_early"` // sessions that the server ended
+	Retransmitted uint64   `json:"publisher_retransmitted"` // packets that the server missed and got again, in the whole run
+	Ended         []string `json:"ended_early"`             // sessions that the server ended
 }
 
 // Scenario is the part of a Plan that a reader of the figures needs.
@@ -85,6 +86,7 @@ func (r Report) Table(out io.Writer) error {
 		mib(m.Idle), mib(m.Publisher), mib(m.Joined), mib(m.End), float64(m.PerViewer)/1024)
 	row("generator", "%.2f cores, %d drops, publisher late by %.1f ms at worst", c.OwnCores, c.GeneratorDrops, r.PublisherLate)
 	row("publisher got", "%d PLI/FIR, %d NACK, %d transport-cc, %d receiver reports", r.Feedback.PLI, r.Feedback.NACK, r.Feedback.TWCC, r.Feedback.Reports)
+	row("publisher sent again", "%d packets", r.Retransmitted)
 	row("other load", "%.2f cores", c.OtherCores)
 	for _, reason := range r.Ended {
 		row("ended early", "%s", reason)

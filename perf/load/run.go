@@ -26,7 +26,8 @@ const (
 	parallelJoins = 4
 	joinTimeout   = 20 * time.Second
 	mediaTimeout  = 20 * time.Second
-	settleTime    = time.Second // for the server to be done with a publisher or with the last of many viewers
+	settleTime    = time.Second            // for the server to be done with a new publisher
+	connectTail   = 300 * time.Millisecond // for it to be done with the last of many viewers; what it idles then is charged to them
 )
 
 // Run carries out a plan.
@@ -126,7 +127,7 @@ func (s *session) joinParallel(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := sleep(ctx, settleTime); err != nil {
+	if err := sleep(ctx, connectTail); err != nil {
 		return err
 	}
 	after, err := readUsage(s.plan.PID)
@@ -167,6 +168,7 @@ func (s *session) measure(ctx context.Context) error {
 	s.report.RSS.End, err = rss(s.plan.PID)
 	s.report.PublisherLate = ms(time.Duration(s.bench.pub.late.Load()))
 	s.bench.hub.locked(func() { s.report.Feedback = s.bench.pub.feedback })
+	s.report.Retransmitted = s.bench.pub.rtx.sent.Load()
 	s.report.Ended = s.bench.Ended(s.viewers)
 	return err
 }

@@ -1,0 +1,86 @@
+package load
+
+import (
+	"encoding/binary"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+)
+
+// historySize is how many video packets a publisher can send again: about 4 s of them.
+const historySize = 1024
+
+// history keeps the last packets of a stream in the clear.
+type history [historySize][]byte
+
+func (h *history) put(seq uint16, packet []byte) { h[seq%historySize] = packet }
+
+// get returns the header and the payload of a packet; false when it is no longer there.
+func (h *history) get(seq uint16) (header rtp.Header, payload []byte, ok bool) {
+	packet := h[seq%historySize]
+	if packet == nil {
+		return header, nil, false
+	}
+	n, err := header.Unmarshal(packet)
+	return header, packet[n:], err == nil && header.SequenceNumber == seq
+}
+
+// want notes what a NACK asks for. What does not fit is forgotten: the server asks again.
+func (p *publisher) want(nack *rtcp.TransportLayerNack) {
+	if nack.MediaSSRC != p.streams[video].header.SSRC || !p.conn.Answer.RTX {
+		return
+	}
+	for _, pair := range nack.Nacks {
+		for _, seq := range pair.PacketList() {
+			select {
+			case p.wanted <- seq:
+			default:
+			}
+		}
+	}
+}
+
+// retransmitWanted sends again what was asked for since the last time.
+func (p *publisher) retransmitWanted() error {
+	for {
+		select {
+		case seq := <-p.wanted:
+			if err := p.retransmit(seq); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+// retransmit sends a packet again on the RTX stream, its sequence number in front of its payload (RFC 4588 section 4).
+func (p *publisher) retransmit(seq uint16) error {
+	original, payload, ok := p.history.get(seq)
+	if !ok {
+		return nil
+	}
+	packet, err := p.rtx.retransmission(original, payload)
+	if err != nil {
+		return err
+	}
+	protected, err := p.protect(p.rtx, packet)
+	if err != nil {
+		return err
+	}
+	return p.conn.SendBatch([][]byte{protected})
+}
+
+func (s *stream) retransmission(original rtp.Header, payload []byte) ([]byte, error) {
+	s.header.SequenceNumber++
+	s.header.Timestamp, s.header.Marker = original.Timestamp, original.Marker
+	if err := s.extensions(); err != nil {
+		return nil, err
+	}
+	packet := make([]byte, s.header.MarshalSize(), s.header.MarshalSize()+2+len(payload))
+	if _, err := s.header.MarshalTo(packet); err != nil {
+		return nil, err
+	}
+	packet = binary.BigEndian.AppendUint16(packet, original.SequenceNumber)
+	return append(packet, payload...), nil
+}

@@ -198,13 +198,18 @@ func (e *Engine) HandleRelay(now clock.Time, from int, m *Relay) {
 	case RelayDatagram:
 		e.datagram(&pkt.Datagram{Path: m.Path, Arrived: m.Arrived, Data: m.Data}, from)
 	case RelayOwner:
-		if _, known := e.foreign[m.Path.Remote]; known || len(e.foreign) < maxForeign {
-			e.foreign[m.Path.Remote] = foreignOwner{from, now}
-		}
+		e.learnOwner(m.Path.Remote, from)
 	default:
 		if r := e.routes[m.Route]; r != nil {
 			e.handleRouteRelay(r, from, m)
 		}
+	}
+}
+
+// learnOwner remembers which shard owns a remote address.
+func (e *Engine) learnOwner(remote pkt.Addr, shard int) {
+	if _, known := e.foreign[remote]; known || len(e.foreign) < maxForeign {
+		e.foreign[remote] = foreignOwner{shard, e.now}
 	}
 }
 

@@ -262,6 +262,10 @@ func (e *Engine) close(r *route, p *history.Packet, used int) {
 }
 
 // newRing makes a route's history; audio, with its small packets, needs less.
+// It runs once a route, and stays out of the function that calls it for each
+// packet, so that what that one allocates is plain to see.
+//
+//go:noinline
 func (e *Engine) newRing(k msg.Kind) *history.Ring {
 	if k == msg.Audio {
 		return history.New(e.set.HistoryPackets/4, e.set.HistoryBytes/16)

@@ -36,7 +36,9 @@ var kinds = []Kind{
 	{
 		Name: "sluice", source: "./cmd/appliance", admin: true,
 		args: func(a addrs) []string {
-			return []string{"run", "--http", a.http, "--admin", a.admin, "--media", a.media}
+			// Defaults, whatever this machine is configured to, and no demo stream: the baseline plays none either.
+			return []string{"run", "--config", "/nonexistent", "--set", "demo/stream=off", "--https", "off",
+				"--http", a.http, "--admin", a.admin, "--media", a.media}
 		},
 	},
 	{

@@ -13,6 +13,7 @@ import (
 
 	"sluice/dataplane/clock"
 	"sluice/dataplane/engine"
+	"sluice/dataplane/internal/arena"
 	"sluice/dataplane/internal/shard"
 	"sluice/dataplane/internal/udp"
 	"sluice/dataplane/msg"
@@ -22,6 +23,7 @@ import (
 // Plane is the running data plane. Its methods are safe for concurrent use.
 type Plane struct {
 	shards []*shard.Shard
+	arenas [][]byte
 	port   uint16
 	cpus   []int
 	events sync.WaitGroup
@@ -77,7 +79,8 @@ func (p *Plane) newShard(i, n int, listen netip.AddrPort, epoch time.Time, tree 
 	var seed [8]byte
 	rand.Read(seed[:])
 	eng := engine.New(engine.Config{
-		Shard: i, Shards: n,
+		Memory: p.memory,
+		Shard:  i, Shards: n,
 		Sessions:  int(MaxSessions.Get(tree)),
 		Streams:   2 * int(MaxStreams.Get(tree)),
 		Seed:      binary.NativeEndian.Uint64(seed[:]),
@@ -93,6 +96,17 @@ func (p *Plane) newShard(i, n int, listen netip.AddrPort, epoch time.Time, tree 
 		return nil, err
 	}
 	return s, nil
+}
+
+// memory gives state its place outside the Go heap. The process cannot go on
+// without: its limits promised room for so many sessions.
+func (p *Plane) memory(bytes int) []byte {
+	m, err := arena.New(bytes)
+	if err != nil {
+		panic("dataplane: no memory for the limits that are set: " + err.Error())
+	}
+	p.arenas = append(p.arenas, m)
+	return m
 }
 
 // Shards returns how many shards there are.
@@ -124,6 +138,9 @@ func (p *Plane) Close() {
 			s.Stop()
 		}
 		p.events.Wait()
+		for _, m := range p.arenas {
+			arena.Free(m)
+		}
 	})
 }
 

@@ -29,8 +29,11 @@ type Config struct {
 	// Capacities: what does not fit is refused by the control plane, which
 	// counts; the engine panics rather than lose a command.
 	Sessions, Streams int
-	Seed              uint64    // of the numbers that need not be secret
-	NTPOrigin         clock.NTP // wall clock at clock.Time 0
+	// Memory gives zeroed memory for flat state and buffers; nil takes it from
+	// the Go heap.
+	Memory    func(bytes int) []byte
+	Seed      uint64    // of the numbers that need not be secret
+	NTPOrigin clock.NTP // wall clock at clock.Time 0
 }
 
 // Settings can change at any time (Engine.Configure).
@@ -112,18 +115,21 @@ const (
 
 // New returns an engine without sessions.
 func New(cfg Config, set Settings) *Engine {
+	if cfg.Memory == nil {
+		cfg.Memory = func(bytes int) []byte { return make([]byte, bytes) }
+	}
 	e := &Engine{
 		cfg: cfg, set: set,
-		sessions:  pkt.NewSlab(make([]session, cfg.Sessions)),
-		ingresses: pkt.NewSlab(make([]ingress, cfg.Streams)),
-		egresses:  pkt.NewSlab(make([]egress, 2*cfg.Sessions)),
+		sessions:  pkt.NewSlab(pkt.Place[session](cfg.Memory, cfg.Sessions)),
+		ingresses: pkt.NewSlab(pkt.Place[ingress](cfg.Memory, cfg.Streams)),
+		egresses:  pkt.NewSlab(pkt.Place[egress](cfg.Memory, maxMedia*cfg.Sessions)),
 		links:     make([]link, cfg.Sessions),
 		byID:      map[msg.SessionID]pkt.Handle{},
 		byUfrag:   map[string]pkt.Handle{},
 		byRemote:  map[pkt.Addr]pkt.Handle{},
 		foreign:   map[pkt.Addr]foreignOwner{},
 		routes:    map[msg.RouteID]*route{},
-		control:   pkt.NewBatch(make([]byte, controlBytes), controlRuns),
+		control:   pkt.NewBatch(cfg.Memory(controlBytes), controlRuns),
 		outboxes:  make([]outbox, cfg.Shards),
 		random:    cfg.Seed | 1,
 	}

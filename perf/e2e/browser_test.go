@@ -191,7 +191,7 @@ func (p *peer) hangup(t *testing.T) {
 
 // patience is how long a condition may take on a busy machine. It decides
 // nothing: a test that passes does not wait for it.
-const patience = 40 * time.Second
+const patience = 60 * time.Second
 
 // wait waits until missing, which gets all reports of the peer so far (at
 // least one), returns "". It gives up where the page reports an error, the

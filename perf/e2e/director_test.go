@@ -17,6 +17,7 @@ var pages embed.FS
 type report struct {
 	ID         string
 	State      string // connectionState, or "waiting" while WHEP answers 409, or "ended"
+	DTLS       string // state of the DTLS transport
 	Error      string // why the page gave up; empty while all is well
 	RetryAfter *string
 	Remote     string // address of the server in the selected candidate pair

@@ -27,7 +27,7 @@ func TestMatrix(t *testing.T) {
 	l := theatre(t)
 	s := l.serve(t, hostV4)
 	var table []cell
-	t.Cleanup(func() { printTable(t, table) })
+	t.Cleanup(func() { l.printTable(t, table) })
 	for _, codec := range []string{"video/VP8", "video/VP9", "video/H264", "video/AV1"} {
 		t.Run(strings.TrimPrefix(codec, "video/"), func(t *testing.T) {
 			table = append(table, l.row(t, s, codec)...)
@@ -91,15 +91,20 @@ func judge(t *testing.T, cells []cell, viewers []*peer, codec string) {
 	}
 }
 
-func printTable(t *testing.T, table []cell) {
+// printTable logs the table and keeps it as an artifact, with the browsers that
+// it speaks of.
+func (l *lab) printTable(t *testing.T, table []cell) {
 	var b strings.Builder
+	for _, browser := range l.browsers() {
+		fmt.Fprintf(&b, "%s: %s\n", browser.name, browser.hello.UserAgent)
+	}
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "codec\tpublisher\tviewer\tresult")
 	for _, c := range table {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.codec, c.publisher, c.viewer, c.result)
 	}
 	w.Flush()
-	t.Logf("publisher x viewer x codec:\n%s", b.String())
+	t.Logf("publisher x viewer x codec\n%s", b.String())
 	if err := os.WriteFile(filepath.Join(t.ArtifactDir(), "matrix.txt"), []byte(b.String()), 0o644); err != nil {
 		t.Error(err)
 	}
@@ -151,6 +156,28 @@ func TestPublisherRestart(t *testing.T) {
 				return "no report since the restart"
 			}
 			return playing("av", "video/VP8")(rs[seen[i]:])
+		})
+	}
+}
+
+// TestDrain: a server that is asked to end says so to its peers, in DTLS
+// close_notify: without it a page would learn of the end by silence only.
+func TestDrain(t *testing.T) {
+	l := theatre(t)
+	s := l.serve(t, hostV4)
+	peers := []*peer{l.chromium.open(t, peerSpec{role: "publish", url: s.whip("drain")})}
+	for _, b := range l.browsers() {
+		viewer := b.open(t, peerSpec{role: "watch", url: s.whep("drain")})
+		viewer.await(t, "to play", playing("av", ""))
+		peers = append(peers, viewer)
+	}
+	s.end(t)
+	for _, p := range peers {
+		p.await(t, "to see the end", func(rs []report) string {
+			if state := rs[len(rs)-1].DTLS; state != "closed" {
+				return "DTLS state is " + state
+			}
+			return ""
 		})
 	}
 }

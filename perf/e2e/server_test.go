@@ -13,34 +13,50 @@ const adminAddr = "127.0.0.1:9080"
 
 // server is one run of the binary, in the servers' namespace.
 type server struct {
-	url  string // of the HTTP listener, without a slash at the end
-	proc *process
+	url   string // of the HTTP listener, without a slash at the end
+	proc  *process
+	ended bool
 }
 
 // serve runs the binary on host until the test ends. The test fails if the
-// binary exits before that, or does not exit when asked.
+// binary exits before that, or does not exit when asked. Pages may still be
+// connected then, so the drain's grace is short.
 func (l *lab) serve(t *testing.T, host string) *server {
 	t.Helper()
 	addr := net.JoinHostPort(host, "8080")
 	proc, err := l.servers.start(filepath.Join(t.TempDir(), "server.log"), nil,
-		l.binary, "run", "--http", addr, "--admin", adminAddr, "--media", net.JoinHostPort(host, "8189"))
+		l.binary, "run", "--http", addr, "--admin", adminAddr, "--media", net.JoinHostPort(host, "8189"),
+		"--set", "lifecycle/grace_ms=200")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &server{url: "http://" + addr, proc: proc}
-	t.Cleanup(func() { s.end(t) })
+	t.Cleanup(func() {
+		s.end(t)
+		if t.Failed() {
+			t.Logf("the server printed:\n%s", s.proc.tail())
+		}
+	})
 	s.awaitReady(t, l.servers)
 	return s
 }
 
+// end makes the server drain and exit. It may be called again.
 func (s *server) end(t *testing.T) {
+	t.Helper()
+	if s.ended {
+		return
+	}
+	s.ended = true
 	if !s.proc.running() {
 		t.Errorf("the server exited by itself: %v", s.proc.cmd.ProcessState)
-	} else if !s.proc.stop(10 * time.Second) {
-		t.Error("the server did not exit within 10 s of SIGTERM")
+		return
 	}
-	if t.Failed() {
-		t.Logf("the server printed:\n%s", s.proc.tail())
+	if !s.proc.stop(patience) {
+		t.Errorf("the server did not exit within %v of SIGTERM", patience)
+	}
+	if code := s.proc.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("the server's exit status after SIGTERM is %d", code)
 	}
 }
 

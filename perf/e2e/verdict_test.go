@@ -49,19 +49,20 @@ func between(a, b report, kinds, mime string) string {
 }
 
 func betweenVideo(a, b report, mime string) string {
-	if a.Video == nil || b.Video == nil {
+	if b.Video == nil {
 		return "no video arrives"
 	}
 	if mime != "" && !strings.EqualFold(b.Video.Codec, mime) {
 		return fmt.Sprintf("video arrives as %q, not %s", b.Video.Codec, mime)
 	}
-	if lost := b.Video.PacketsLost - a.Video.PacketsLost; lost > 0 {
+	before, after := value(a.Video), *b.Video
+	if lost := after.PacketsLost - before.PacketsLost; lost > 0 {
 		return fmt.Sprintf("%d video packets lost on a link that loses none", lost)
 	}
-	if froze := value(b.Video.FreezeCount) - value(a.Video.FreezeCount); froze != 0 {
+	if froze := value(after.FreezeCount) - value(before.FreezeCount); froze != 0 {
 		return fmt.Sprintf("video froze %d times", froze)
 	}
-	if n := b.Video.FramesDecoded - a.Video.FramesDecoded; n < smooth {
+	if n := after.FramesDecoded - before.FramesDecoded; n < smooth {
 		return fmt.Sprintf("%d frames decoded, want %d", n, smooth)
 	}
 	if n := b.Pixels.Moved - a.Pixels.Moved; n < 3 {
@@ -71,24 +72,27 @@ func betweenVideo(a, b report, mime string) string {
 }
 
 func betweenAudio(a, b *audioStats) string {
-	if a == nil || b == nil {
+	if b == nil {
 		return "no audio arrives"
 	}
 	if !strings.EqualFold(b.Codec, "audio/opus") {
 		return fmt.Sprintf("audio arrives as %q, not audio/opus", b.Codec)
 	}
-	if lost := b.PacketsLost - a.PacketsLost; lost > 0 {
+	before, after := value(a), *b
+	if lost := after.PacketsLost - before.PacketsLost; lost > 0 {
 		return fmt.Sprintf("%d audio packets lost on a link that loses none", lost)
 	}
-	decoded := value(b.SamplesReceived) - value(b.ConcealedSamples) - value(a.SamplesReceived) + value(a.ConcealedSamples)
-	if decoded < heard {
-		return fmt.Sprintf("%d audio samples decoded, want %d", decoded, heard)
+	if n := after.decoded() - before.decoded(); n < heard {
+		return fmt.Sprintf("%d audio samples decoded, want %d", n, heard)
 	}
-	if value(b.Energy) <= value(a.Energy) {
+	if value(after.Energy) <= value(before.Energy) {
 		return "audio is silent"
 	}
 	return ""
 }
+
+// decoded is the number of samples that came from packets.
+func (a audioStats) decoded() int { return value(a.SamplesReceived) - value(a.ConcealedSamples) }
 
 func value[T any](p *T) (v T) {
 	if p != nil {
@@ -105,7 +109,7 @@ func (r report) summary() string {
 			v.FramesDecoded, v.Width, v.Height, value(v.FreezeCount), v.PacketsLost, v.NackCount, v.PLICount))
 	}
 	if a := r.Audio; a != nil {
-		parts = append(parts, fmt.Sprintf("%.1f s sound", float64(value(a.SamplesReceived)-value(a.ConcealedSamples))/48000))
+		parts = append(parts, fmt.Sprintf("%.1f s sound", float64(a.decoded())/48000))
 	}
 	return strings.Join(parts, "; ")
 }

@@ -212,6 +212,7 @@ async function makeReport() {
   return {
     ID: params.id,
     State: stage === 'answered' ? pc.connectionState : stage,
+    DTLS: [...pc.getSenders(), ...pc.getReceivers()].map(end => end.transport?.state).find(Boolean),
     Error: failure,
     RetryAfter: retryAfter,
     Remote: remoteAddress(stats),

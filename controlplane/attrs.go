@@ -8,7 +8,8 @@ var Attrs attr.Table
 var (
 	pendingAttr = Attrs.Int(attr.Decl{
 		Path: "limits/pending_sessions", Unit: "sessions", Mode: attr.Boot, Min: 1, Max: 65536, Default: "256", Since: "0.1",
-		Doc: "How many sessions of one source address may be between their POST and the end of their DTLS handshake. One more is refused with 429.",
+		Doc: `How many sessions of one source may be between their POST and the end of their DTLS handshake. One more is
+			refused with 429. A source is an IPv4 address or an IPv6 network of 64 bits.`,
 	})
 	memoryAttr = Attrs.Int(attr.Decl{
 		Path: "limits/memory_bytes", Unit: "bytes", Mode: attr.Boot, Min: 0, Max: 1 << 46, Default: "0", Since: "0.1",

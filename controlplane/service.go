@@ -180,7 +180,7 @@ func (s *Service) Subscribe(stream string, source netip.Addr, offer []byte) (*Se
 		return nil, s.refuse(registry.ErrNotLive)
 	}
 	var tracks []sdp.Track
-	for _, t := range watched.Tracks {
+	for _, t := range watched.Carried() {
 		tracks = append(tracks, t.Track)
 	}
 	selection, err := parsed.Subscribe(tracks)

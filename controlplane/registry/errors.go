@@ -12,5 +12,5 @@ const (
 	ErrNotLive   Refusal = "the stream has no publisher yet; try again when it has one"
 	ErrFull      Refusal = "the limit of sessions is reached (attribute limits/sessions); try again later"
 	ErrStreams   Refusal = "the limit of streams is reached (attribute limits/streams); try again later"
-	ErrPending   Refusal = "too many sessions of this address are still connecting (attribute limits/pending_sessions); try again later"
+	ErrPending   Refusal = "too many sessions of your address or network are still connecting (attribute limits/pending_sessions); try again later"
 )

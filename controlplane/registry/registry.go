@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"sluice/controlplane/sdp"
 	"sluice/dataplane/msg"
@@ -20,7 +21,7 @@ import (
 type Limits struct {
 	Sessions int // publishers and viewers together
 	Streams  int
-	Pending  int // sessions of one source address that have no keys yet
+	Pending  int // sessions of one source that have no keys yet
 }
 
 // Order is a command for a shard.
@@ -35,7 +36,7 @@ type Registry struct {
 	loads    []int // sessions by shard
 	streams  map[string]*Stream
 	sessions map[msg.SessionID]*Session
-	pending  map[netip.Addr]int
+	pending  map[netip.Prefix]int
 	serial   uint64
 	routes   msg.RouteID
 	orders   []Order
@@ -48,6 +49,8 @@ type Stream struct {
 	BuiltIn   bool     // published by the appliance itself
 	Tracks    []*Track // at most one of a kind
 	Viewers   map[msg.SessionID]*Session
+
+	at []int // viewers by shard
 }
 
 // Live reports whether the stream has a publisher.
@@ -63,15 +66,20 @@ func (s *Stream) Track(k msg.Kind) *Track {
 	return nil
 }
 
-// Track is one kind of media of a stream.
+// Carried returns the tracks that the publisher sends.
+func (s *Stream) Carried() []*Track {
+	return slices.DeleteFunc(slices.Clone(s.Tracks), func(t *Track) bool { return !t.carried })
+}
+
+// Track is one kind of media of a stream. It stays as long as the stream, since
+// viewers may hold on to it while publishers come and go.
 type Track struct {
 	sdp.Track
 	Route msg.RouteID
-	home  int
 
-	// What the shards were told.
-	known    uint64 // who has the route, a bit each
-	toldHome int
+	home    int
+	carried bool
+	told    msg.AddRoute // what the shards in told.Shards know of the route
 }
 
 // Session is a publisher or a viewer.
@@ -80,7 +88,7 @@ type Session struct {
 	Stream *Stream
 	Sends  bool // the peer is a viewer
 
-	source netip.Addr
+	source netip.Prefix
 	keyed  bool
 }
 
@@ -91,7 +99,7 @@ func New(shards int, limits Limits) *Registry {
 		loads:    make([]int, shards),
 		streams:  map[string]*Stream{},
 		sessions: map[msg.SessionID]*Session{},
-		pending:  map[netip.Addr]int{},
+		pending:  map[netip.Prefix]int{},
 	}
 }
 
@@ -107,12 +115,7 @@ func (r *Registry) Stream(name string) *Stream { return r.streams[name] }
 
 // Streams returns all streams, by name.
 func (r *Registry) Streams() []*Stream {
-	return slices.SortedFunc(maps.Values(r.streams), func(a, b *Stream) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	return slices.SortedFunc(maps.Values(r.streams), func(a, b *Stream) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // Session returns a session, nil for none.
@@ -127,10 +130,21 @@ func (r *Registry) Admit(source netip.Addr) error {
 	switch {
 	case len(r.sessions) >= r.limits.Sessions:
 		return ErrFull
-	case r.pending[source] >= r.limits.Pending:
+	case r.pending[network(source)] >= r.limits.Pending:
 		return ErrPending
 	}
 	return nil
+}
+
+// network returns what counts as one source: an IPv4 address or, since whoever
+// has one IPv6 address has 2^64 (RFC 4291 section 2.5.1), an IPv6 network.
+func network(source netip.Addr) netip.Prefix {
+	bits := 64
+	if source.Is4() {
+		bits = 32
+	}
+	prefix, _ := source.Prefix(bits) // the zero address has the zero prefix
+	return prefix
 }
 
 // Publish makes a session the publisher of a stream with the given tracks, and
@@ -158,8 +172,11 @@ func (r *Registry) Publish(name string, tracks []sdp.Track, source netip.Addr) (
 // PublishBuiltIn makes a stream that the appliance publishes itself, by Inject
 // to the home shard of its routes.
 func (r *Registry) PublishBuiltIn(name string, tracks []sdp.Track) (*Stream, error) {
-	if r.streams[name] != nil {
+	switch {
+	case r.streams[name] != nil:
 		return nil, ErrPublished
+	case len(r.streams) >= r.limits.Streams:
+		return nil, ErrStreams
 	}
 	stream := r.ensure(name)
 	stream.BuiltIn = true
@@ -181,6 +198,7 @@ func (r *Registry) Subscribe(name string, source netip.Addr) (*Session, error) {
 	}
 	s := r.add(stream, source, true)
 	stream.Viewers[s.ID] = s
+	stream.at[s.ID.Shard()]++
 	r.sync(stream)
 	return s, nil
 }
@@ -206,10 +224,12 @@ func (r *Registry) Remove(id msg.SessionID) {
 	}
 	r.loads[id.Shard()]--
 	r.order(id.Shard(), msg.RemoveSession{ID: id})
-	if s.Stream.Publisher == s {
+	if s.Sends {
+		delete(s.Stream.Viewers, id)
+		s.Stream.at[id.Shard()]--
+	} else {
 		s.Stream.Publisher = nil
 	}
-	delete(s.Stream.Viewers, id)
 	r.sync(s.Stream)
 	if !s.Stream.Live() && len(s.Stream.Viewers) == 0 {
 		delete(r.streams, s.Stream.Name)
@@ -218,7 +238,7 @@ func (r *Registry) Remove(id msg.SessionID) {
 
 func (r *Registry) ensure(name string) *Stream {
 	if r.streams[name] == nil {
-		r.streams[name] = &Stream{Name: name, Viewers: map[msg.SessionID]*Session{}}
+		r.streams[name] = &Stream{Name: name, Viewers: map[msg.SessionID]*Session{}, at: make([]int, len(r.loads))}
 	}
 	return r.streams[name]
 }
@@ -226,14 +246,14 @@ func (r *Registry) ensure(name string) *Stream {
 func (r *Registry) add(stream *Stream, source netip.Addr, sends bool) *Session {
 	r.serial++
 	shard := r.idlest()
-	s := &Session{ID: msg.NewSessionID(shard, r.serial), Stream: stream, Sends: sends, source: source}
+	s := &Session{ID: msg.NewSessionID(shard, r.serial), Stream: stream, Sends: sends, source: network(source)}
 	r.sessions[s.ID] = s
 	r.loads[shard]++
-	r.pending[source]++
+	r.pending[s.source]++
 	return s
 }
 
-func (r *Registry) settle(source netip.Addr) {
+func (r *Registry) settle(source netip.Prefix) {
 	if r.pending[source]--; r.pending[source] == 0 {
 		delete(r.pending, source)
 	}
@@ -264,6 +284,9 @@ func (r *Registry) carry(stream *Stream, tracks []sdp.Track, home int) (lost []*
 		}
 		stream.Tracks = nil
 	}
+	for _, t := range stream.Tracks {
+		t.carried = false
+	}
 	for _, t := range tracks {
 		track := stream.Track(t.Kind)
 		if track == nil {
@@ -271,7 +294,7 @@ func (r *Registry) carry(stream *Stream, tracks []sdp.Track, home int) (lost []*
 			track = &Track{Route: r.routes}
 			stream.Tracks = append(stream.Tracks, track)
 		}
-		track.Track, track.home = t, home
+		track.Track, track.home, track.carried = t, home, true
 	}
 	r.sync(stream)
 	return lost
@@ -291,8 +314,10 @@ func (s *Stream) changes(tracks []sdp.Track) bool {
 // the ingress, and where there are viewers.
 func (r *Registry) sync(stream *Stream) {
 	var viewers uint64
-	for id := range stream.Viewers {
-		viewers |= 1 << id.Shard()
+	for shard, n := range stream.at {
+		if n > 0 {
+			viewers |= 1 << shard
+		}
 	}
 	for _, t := range stream.Tracks {
 		shards := viewers
@@ -303,25 +328,27 @@ func (r *Registry) sync(stream *Stream) {
 	}
 }
 
-// spread makes a route known to a set of shards and no others. Those that know
-// it learn what changed; mostly nothing did.
+// spread makes a route known to a set of shards and no others, and tells those
+// that know it what changed; mostly nothing did. The home comes last: it sends
+// at once what the others have to know the route for.
 func (r *Registry) spread(t *Track, shards uint64) {
-	if t.known == shards && t.toldHome == t.home {
+	known, tell := t.told.Shards, msg.AddRoute{
+		Route: t.Route, Kind: t.Kind, Codec: t.Format.Codec, ClockRate: t.Format.ClockRate,
+		Home: t.home, Shards: shards,
+	}
+	if tell == t.told {
 		return
 	}
-	t.toldHome = t.home
-	for shard := range r.loads {
+	t.told = tell
+	for i := range r.loads {
+		shard := (t.home + 1 + i) % len(r.loads)
 		switch bit := uint64(1) << shard; {
 		case shards&bit != 0:
-			r.order(shard, msg.AddRoute{
-				Route: t.Route, Kind: t.Kind, Codec: t.Format.Codec, ClockRate: t.Format.ClockRate,
-				Home: t.home, Shards: shards,
-			})
-		case t.known&bit != 0:
+			r.order(shard, tell)
+		case known&bit != 0:
 			r.order(shard, msg.RemoveRoute{Route: t.Route})
 		}
 	}
-	t.known = shards
 }
 
 func (r *Registry) order(shard int, c msg.Command) {

@@ -43,8 +43,11 @@ func (e *Engine) HandleCommand(now clock.Time, c msg.Command) {
 func (e *Engine) addRoute(c *msg.AddRoute) {
 	r := e.routes[c.Route]
 	if r == nil {
-		r = &route{id: c.Route}
+		r = &route{id: c.Route, home: c.Home, space: e.newSource()}
 		e.routes[c.Route] = r
+	}
+	if r.home != c.Home {
+		r.hasKey = false // nobody starts on what the former home sent
 	}
 	r.kind, r.codec, r.clockRate, r.home = c.Kind, c.Codec, c.ClockRate, c.Home
 	shards := c.Shards

@@ -92,7 +92,7 @@ func (e *Engine) punt(s *session, d *pkt.Datagram) wire.Drop {
 //
 //hot:path
 func (e *Engine) authentic(s *session, path *pkt.Path) {
-	if s.agent.Authentic(path) {
+	if s.agent.Authentic(e.now, path) {
 		e.Counters.PathChanges++
 		e.selected = append(e.selected, msg.PairSelected{ID: s.id, Path: *path})
 	}

@@ -41,7 +41,7 @@ func (e *Engine) keepInjected(r *route, h *wire.RTP, b []byte) wire.Drop {
 	p.Marker, p.Padding = h.Marker, h.Padding
 	ts := p.TS
 	e.close(r, p, copy(room, payload))
-	if now := e.wall(e.now); now.Sub(r.report.ntp) >= injectedReportEvery {
+	if now := e.wall(e.now); r.reportNo == 0 || now.Sub(r.report.ntp) >= injectedReportEvery {
 		// Its packets come when they are due, so its clock is ours.
 		e.setReport(r, senderReport{ntp: now, rtp: ts})
 	}

@@ -27,7 +27,7 @@ type Relay struct {
 	Path    pkt.Path   // RelayDatagram, RelayOwner
 	Arrived clock.Time // RelayDatagram
 	Route   msg.RouteID
-	Source  uint64         // RelayReport
+	Space   uint64         // RelayMedia, RelayReport: what the numbers count in
 	Report  senderReport   // RelayReport
 	Packet  history.Packet // RelayMedia
 	Data    []byte         // RelayDatagram, RelayMedia
@@ -36,6 +36,7 @@ type Relay struct {
 // outbox is what waits for another shard.
 type outbox struct {
 	queue []Relay
+	taken int      // of queue
 	buf   []byte   // what the queue's Data points into
 	media []*route // routes with packets for that shard
 }
@@ -62,10 +63,10 @@ const maxForeign = 1 << 14
 //hot:path
 func (e *Engine) PollRelay(shard int, m *Relay) bool {
 	o := &e.outboxes[shard]
-	if len(o.queue) > 0 {
-		*m = o.queue[0]
-		if o.queue = o.queue[1:]; len(o.queue) == 0 {
-			o.buf = o.buf[:0]
+	if o.taken < len(o.queue) {
+		*m = o.queue[o.taken]
+		if o.taken++; o.taken == len(o.queue) {
+			o.queue, o.buf, o.taken = o.queue[:0], o.buf[:0], 0
 		}
 		return true
 	}
@@ -98,7 +99,7 @@ func (e *Engine) nextMedia(r *route, to *remote, m *Relay) bool {
 	p, data := r.ring.At(to.cursor)
 	to.cursor++
 	e.Counters.Relayed++
-	*m = Relay{Kind: RelayMedia, Route: r.id, Packet: *p, Data: data}
+	*m = Relay{Kind: RelayMedia, Route: r.id, Space: r.space, Packet: *p, Data: data}
 	return true
 }
 
@@ -114,7 +115,7 @@ func (r *route) remoteFor(shard int) *remote {
 // followRoute makes a route's remotes those shards that have viewers. A new one
 // starts at the newest keyframe, as a viewer would.
 func (e *Engine) followRoute(r *route, shards uint64) {
-	kept := r.remotes[:0]
+	var remotes []remote
 	for shard := range e.cfg.Shards {
 		if shard == e.cfg.Shard || shards>>shard&1 == 0 {
 			continue
@@ -123,12 +124,10 @@ func (e *Engine) followRoute(r *route, shards uint64) {
 		if old := r.remoteFor(shard); old != nil {
 			to = *old
 		}
-		kept = append(kept, to)
+		remotes = append(remotes, to)
 	}
-	r.remotes = kept
-	if r.ring != nil {
-		e.markRemotes(r)
-	}
+	r.remotes = remotes
+	e.markRemotes(r)
 }
 
 // entry is the position where who joins a route begins.
@@ -142,10 +141,13 @@ func (e *Engine) entry(r *route) uint64 {
 	return r.ring.Head()
 }
 
-// markRemotes queues a route for the shards that follow it.
+// markRemotes queues a route that has packets for the shards that follow it.
 //
 //hot:path
 func (e *Engine) markRemotes(r *route) {
+	if r.ring == nil {
+		return
+	}
 	for i := range r.remotes {
 		to := &r.remotes[i]
 		if !to.queued {
@@ -224,7 +226,7 @@ func (e *Engine) handleRouteRelay(r *route, from int, m *Relay) {
 	case from != r.home:
 		e.Counters.Drops[wire.DropLate]++
 	case m.Kind == RelayReport:
-		if ts, live := r.splice.TS(m.Report.rtp); live && r.splice.From(m.Source) {
+		if ts, live := r.splice.TS(m.Report.rtp); live && r.splice.From(m.Space) {
 			e.setReport(r, senderReport{ntp: m.Report.ntp, rtp: ts})
 		}
 	default:
@@ -235,7 +237,7 @@ func (e *Engine) handleRouteRelay(r *route, from int, m *Relay) {
 //hot:path
 func (e *Engine) keepRelayed(r *route, m *Relay) wire.Drop {
 	from := &m.Packet
-	p, room, drop := e.open(r, from.Source, from.Seq, from.TS, len(m.Data), from.KeyStart)
+	p, room, drop := e.open(r, m.Space, from.Seq, from.TS, len(m.Data), from.KeyStart)
 	if drop != wire.Kept {
 		return drop
 	}

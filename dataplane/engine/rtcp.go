@@ -86,20 +86,20 @@ func (e *Engine) senderReport(s *session, sr *wire.SenderReport, d *pkt.Datagram
 	in.clock.Observe(&s.timeline, sr, e.wall(d.Arrived))
 	ts, ok := in.clock.At(&s.timeline, now, in.clockRate)
 	r := e.routes[in.route]
-	if mapped, live := r.splice.TS(ts); ok && live {
+	if mapped, live := r.splice.TS(ts); ok && live && r.splice.From(in.source) {
 		e.setReport(r, senderReport{ntp: now, rtp: mapped})
-		for i := range r.remotes {
-			e.relay(r.remotes[i].shard, Relay{Kind: RelayReport, Route: r.id, Source: in.source, Report: r.report}, nil)
-		}
 	}
 }
 
 // setReport makes a report the route's current one; each viewer gets it with
-// the next packets.
+// the next packets, and so does each shard that follows the route.
 func (e *Engine) setReport(r *route, report senderReport) {
 	r.report = report
 	r.reportNo++
 	e.markDirty(r)
+	for i := range r.remotes {
+		e.relay(r.remotes[i].shard, Relay{Kind: RelayReport, Route: r.id, Space: r.space, Report: report}, nil)
+	}
 }
 
 // fullIntra takes a FIR entry; a repetition asks for nothing new.
@@ -126,7 +126,7 @@ func (e *Engine) nacked(s *session, l *link, media uint32, lost wire.Lost) {
 	r := e.routes[eg.route]
 	for seq, ok := lost.Next(); ok; seq, ok = lost.Next() {
 		e.Counters.NACKIn++
-		if int(eg.resent) == e.set.ResendPerSecond || !e.resend(r, eg, l, path, seq) {
+		if int(eg.resent) >= e.set.ResendPerSecond || !e.resend(r, eg, l, path, seq) {
 			e.Counters.NACKMissed++
 		}
 	}

@@ -71,7 +71,7 @@ func (e *Engine) streamOf(s *session, h *wire.RTP, b []byte) (in *ingress, retra
 	for i := range s.nIn {
 		in := e.ingresses.Get(s.ingress[i])
 		retransmission := h.PT == in.rtxPT && in.rtxPT != 0
-		if in.latches < maxLatches && (h.PT == in.pt || retransmission) && in.midFits(h, b) {
+		if in.latches < maxLatches && (h.PT == in.pt || retransmission) && !in.left(h.SSRC) && in.midFits(h, b) {
 			return in, retransmission
 		}
 	}
@@ -97,15 +97,26 @@ func (in *ingress) midFits(h *wire.RTP, b []byte) bool {
 func (e *Engine) latch(in *ingress, ssrc uint32, retransmission bool) {
 	in.latches++
 	if retransmission {
+		in.leave(in.rtxSSRC, &in.rtxStream)
 		in.rtxSSRC, in.rtxStream = ssrc, srtp.Stream{}
 		return
 	}
+	in.leave(in.ssrc, &in.stream)
 	in.ssrc, in.stream = ssrc, srtp.Stream{}
 	in.reception, in.nack, in.clock = feedback.Reception{}, feedback.Nack{}, feedback.SenderClock{}
 	in.source = e.newSource()
 }
 
-// newSource names a reign of an SSRC, across shards.
+// leave notes an SSRC that another takes the place of.
+func (in *ingress) leave(ssrc uint32, stream *srtp.Stream) {
+	if stream.Started() {
+		in.former[in.formers] = ssrc
+		in.formers++
+	}
+}
+
+// newSource names a numbering, across shards: a reign of an SSRC, or a route's
+// own.
 func (e *Engine) newSource() uint64 {
 	e.serial++
 	return uint64(e.cfg.Shard)<<56 | e.serial
@@ -179,6 +190,9 @@ func (e *Engine) retransmitted(in *ingress, h *wire.RTP, plain []byte, d *pkt.Da
 //hot:path
 func (e *Engine) keep(in *ingress, h *wire.RTP, plain []byte, ext uint64) wire.Drop {
 	r := e.routes[in.route]
+	if r.home != e.cfg.Shard || e.ingresses.Get(r.ingress) != in {
+		return wire.DropUnexpected // a publisher that another has replaced
+	}
 	payload := plain[h.HeaderLen:]
 	n, _ := h.PayloadLen(plain)
 	key := codec.KeyframeStart(r.codec, payload[:n])
@@ -228,23 +242,27 @@ func keepExts(room []byte, in *ingress, h *wire.RTP, b []byte) int {
 func (e *Engine) open(r *route, source, seq uint64, ts uint32, size int, key bool) (*history.Packet, []byte, wire.Drop) {
 	if r.splice.Source(source) {
 		r.waitKey = r.kind == msg.Video
-		if r.waitKey && !key {
-			e.requestKeyframe(r)
-		}
 	}
 	if r.waitKey && !key {
+		e.requestKeyframe(r)
 		return nil, nil, wire.DropBeforeKey
 	}
 	r.waitKey = false
 	if r.ring == nil {
 		r.ring = e.newRing(r.kind)
 	}
-	seq, ts = r.splice.Map(seq, ts, e.now, r.clockRate)
+	seq, ts, ok := r.splice.Map(seq, ts, e.now, r.clockRate)
+	if !ok {
+		return nil, nil, wire.DropLate
+	}
+	if _, kept := r.ring.Find(seq); kept {
+		return nil, nil, wire.DropDuplicate
+	}
 	p, room := r.ring.Append(seq, size)
 	if p == nil {
 		return nil, nil, wire.DropMTU
 	}
-	p.Source, p.TS, p.Arrived, p.KeyStart = source, ts, e.now, key
+	p.TS, p.Arrived, p.KeyStart = ts, e.now, key
 	return p, room, wire.Kept
 }
 

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"sluice/dataplane/clock"
 	"sluice/dataplane/codec"
 	"sluice/dataplane/feedback"
@@ -64,6 +66,8 @@ type ingress struct {
 
 	ssrc, rtxSSRC uint32 // 0 until known
 	latches       uint8
+	former        [maxLatches]uint32 // SSRCs that were left for others
+	formers       uint8
 	stream        srtp.Stream
 	rtxStream     srtp.Stream
 	reception     feedback.Reception
@@ -98,6 +102,12 @@ type egress struct {
 	resent   uint32 // retransmissions in this second
 }
 
+// left reports whether the SSRC is one that was left for another. It is never
+// taken again: its replay list is gone, and what comes may be a replay.
+func (in *ingress) left(ssrc uint32) bool {
+	return slices.Contains(in.former[:in.formers], ssrc)
+}
+
 // route joins what arrives to those who watch. It is derived state: sessions
 // and commands rebuild it, and its history may be lost.
 type route struct {
@@ -106,6 +116,7 @@ type route struct {
 	codec     codec.Codec
 	clockRate uint32
 	home      int
+	space     uint64   // names this route's numbering to other shards
 	remotes   []remote // other shards that have viewers; home only
 	ingress   pkt.Handle
 

@@ -47,7 +47,7 @@ func (e *Engine) stun(d *pkt.Datagram, landed int) wire.Drop {
 // checked takes an authenticated check into the session's state.
 func (e *Engine) checked(h pkt.Handle, s *session, path *pkt.Path) {
 	first := s.agent.Selected() == nil
-	if old, evicted := s.agent.Checked(e.now, path); evicted {
+	if old, gone := s.agent.Checked(e.now, path); gone {
 		e.forgetRemote(h, old)
 	}
 	if e.byRemote[path.Remote] != h {

@@ -71,16 +71,17 @@ func (e *Engine) tickSessions() {
 }
 
 // expired says whether and why a session is over. A setup stage, to the first
-// check and from there to the keys, has SetupTimeout; afterwards consent counts.
+// check and from there to the keys, has SetupTimeout; afterwards consent counts,
+// and must last until the next tick: no media goes out without.
 func (e *Engine) expired(s *session) (msg.CloseReason, bool) {
 	late := e.now.Sub(s.since) >= e.set.SetupTimeout
 	switch {
 	case s.agent.Selected() == nil:
 		return msg.ClosedNoCheck, late
-	case !s.keyed && late:
-		return msg.ClosedNoKeys, true
+	case !s.keyed:
+		return msg.ClosedNoKeys, late
 	}
-	return msg.ClosedNoConsent, !s.agent.Consents(e.now)
+	return msg.ClosedNoConsent, !s.agent.Consents(e.now.Add(slowTick))
 }
 
 // foreignLife keeps what is known of other shards' sessions a little longer

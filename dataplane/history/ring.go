@@ -15,7 +15,6 @@ import (
 // list, the header extension elements that travel with the media, each as
 // {wire.Ext, length, data}, and the payload with its padding.
 type Packet struct {
-	Source   uint64 // who sent it
 	Seq      uint64 // extended sequence number in the route's own space
 	TS       uint32 // RTP timestamp, likewise
 	Arrived  clock.Time

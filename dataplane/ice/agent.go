@@ -34,36 +34,36 @@ type checkedPath struct {
 // Checked records an authenticated check that came over path. The first one
 // selects its path; later ones only make a path known, since a check can be
 // replayed from elsewhere by who overhears it. When all places are taken the
-// path that was checked longest ago, other than the selected one, is forgotten
-// and returned.
-func (a *Agent) Checked(now clock.Time, path *pkt.Path) (forgotten pkt.Addr, evicted bool) {
+// path that was checked longest ago, other than the selected one, is forgotten;
+// its remote address is returned if no other path has it.
+func (a *Agent) Checked(now clock.Time, path *pkt.Path) (forgotten pkt.Addr, gone bool) {
 	if i, ok := a.find(path); ok {
 		a.paths[i].checked = now
 		return pkt.Addr{}, false
 	}
-	i := int(a.count)
-	if i < maxPaths {
+	if a.count < maxPaths {
+		a.paths[a.count] = checkedPath{*path, now}
 		a.count++
-	} else {
-		i = a.oldest()
-		forgotten, evicted = a.paths[i].path.Remote, true
+		return pkt.Addr{}, false
 	}
-	a.paths[i] = checkedPath{*path, now}
-	return forgotten, evicted
+	place := &a.paths[a.oldest()]
+	forgotten = place.path.Remote
+	*place = checkedPath{*path, now}
+	return forgotten, !a.reaches(forgotten)
 }
 
 // Authentic records that a packet which proves possession of the session's
 // keys came over path, and moves media there if the path has passed a check
-// (RFC 8445 section 8.1.1 leaves the lite agent to follow its peer). It reports
-// whether media moved.
+// within ConsentTimeout (RFC 8445 section 8.1.1 leaves the lite agent to follow
+// its peer). It reports whether media moved.
 //
 //hot:path
-func (a *Agent) Authentic(path *pkt.Path) (moved bool) {
+func (a *Agent) Authentic(now clock.Time, path *pkt.Path) (moved bool) {
 	if a.count > 0 && a.paths[a.selected].path == *path {
 		return false
 	}
 	i, ok := a.find(path)
-	if !ok {
+	if !ok || now.Sub(a.paths[i].checked) >= ConsentTimeout {
 		return false
 	}
 	a.selected = uint8(i)
@@ -87,17 +87,9 @@ func (a *Agent) Knows(path *pkt.Path) bool {
 }
 
 // Consents reports whether the selected path has passed a check within
-// ConsentTimeout. A peer that went on checking another path only moves there.
+// ConsentTimeout. Checks of other paths do not count: they may be replays.
 func (a *Agent) Consents(now clock.Time) bool {
-	if a.count == 0 {
-		return false
-	}
-	for i := range a.paths[:a.count] {
-		if a.paths[i].checked > a.paths[a.selected].checked && now.Sub(a.paths[a.selected].checked) >= ConsentTimeout {
-			a.selected = uint8(i)
-		}
-	}
-	return now.Sub(a.paths[a.selected].checked) < ConsentTimeout
+	return a.count > 0 && now.Sub(a.paths[a.selected].checked) < ConsentTimeout
 }
 
 // Remotes calls f for every remote address that is remembered.
@@ -114,6 +106,16 @@ func (a *Agent) find(path *pkt.Path) (int, bool) {
 		}
 	}
 	return 0, false
+}
+
+// reaches reports whether some path leads to remote.
+func (a *Agent) reaches(remote pkt.Addr) bool {
+	for i := range a.paths[:a.count] {
+		if a.paths[i].path.Remote == remote {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *Agent) oldest() int {

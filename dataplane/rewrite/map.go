@@ -103,10 +103,10 @@ func (m *Map) extensions(b []byte, n int, p *history.Packet, data []byte) int {
 	}
 	end := (n + 3) &^ 3
 	switch {
-	case n == 0 || end > len(b):
-		return 0
 	case n == start+4:
 		return start // nothing that this viewer agreed on
+	case n == 0 || end > len(b):
+		return 0
 	}
 	clear(b[n:end])
 	profile := uint16(wire.ExtProfileOneByte)
@@ -134,16 +134,20 @@ func (m *Map) needsTwoByte(p *history.Packet, data []byte) bool {
 
 func oneByteFits(value []byte) bool { return len(value) >= 1 && len(value) <= 16 }
 
+// putExt writes one element at b[n:] and returns where it ends; 0 when b is too
+// small.
 func putExt(b []byte, n int, id uint8, value []byte, twoByte bool) int {
-	if n+2+len(value) > len(b) {
+	head := 1
+	if twoByte {
+		head = 2
+	}
+	if n+head+len(value) > len(b) {
 		return 0
 	}
 	if twoByte {
 		b[n], b[n+1] = id, byte(len(value))
-		n += 2
 	} else {
 		b[n] = id<<4 | byte(len(value)-1)
-		n++
 	}
-	return n + copy(b[n:], value)
+	return n + head + copy(b[n+head:], value)
 }

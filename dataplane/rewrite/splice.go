@@ -24,6 +24,7 @@ type Splice struct {
 	pending  bool   // the next packet is the first of its source
 	seqDelta uint64 // route = source + delta, modulo 2^64
 	tsDelta  uint32
+	first    uint64 // lowest sequence number that is this source's to use
 
 	highest uint64 // highest sequence number handed out
 	lastTS  uint32 // of the packet that had it
@@ -43,19 +44,24 @@ func (s *Splice) Source(id uint64) (changed bool) {
 // Map returns the route's numbers for a packet of the current source. At a
 // splice point sequence numbers go on by one, and time goes on by what passed
 // since the last packet (RFC 3550 knows no other common clock yet: the new
-// source's sender reports come later, and are mapped the same way).
+// source's sender reports come later, and are mapped the same way). What comes
+// late from before the splice point has no number: ok is false. Its number is
+// the former source's, and one number means one packet.
 //
 //hot:path
-func (s *Splice) Map(seq uint64, ts uint32, now clock.Time, clockRate uint32) (uint64, uint32) {
+func (s *Splice) Map(seq uint64, ts uint32, now clock.Time, clockRate uint32) (routeSeq uint64, routeTS uint32, ok bool) {
 	if s.pending {
 		s.join(seq, ts, now, clockRate)
 	}
 	seq += s.seqDelta
 	ts += s.tsDelta
+	if seq < s.first {
+		return 0, 0, false
+	}
 	if seq > s.highest {
 		s.highest, s.lastTS, s.lastAt = seq, ts, now
 	}
-	return seq, ts
+	return seq, ts, true
 }
 
 func (s *Splice) join(seq uint64, ts uint32, now clock.Time, clockRate uint32) {
@@ -64,7 +70,8 @@ func (s *Splice) join(seq uint64, ts uint32, now clock.Time, clockRate uint32) {
 		s.seqDelta = routeStart - seq
 		return
 	}
-	s.seqDelta = s.highest + 1 - seq
+	s.first = s.highest + 1
+	s.seqDelta = s.first - seq
 	gap := now.Sub(s.lastAt)
 	ticks := uint32(gap/time.Second)*clockRate + uint32(int64(gap%time.Second)*int64(clockRate)/int64(time.Second))
 	s.tsDelta = s.lastTS + max(ticks, 1) - ts

@@ -27,7 +27,7 @@ const (
 
 	DropNoKeys     // SRTP before the handshake ended
 	DropMalformed  // RTP or RTCP whose lengths lie
-	DropUnexpected // RTP from a peer that publishes nothing, or an unknown SSRC over the cap
+	DropUnexpected // RTP from a peer that publishes nothing or was replaced, or of an SSRC that may not be taken on
 	DropAuth       // SRTP authentication failed
 	DropReplay     // seen before, or older than the replay window
 	DropDuplicate  // authentic, but already forwarded (a retransmission that was not needed)

@@ -38,6 +38,7 @@ type Service struct {
 	byToken  map[string]msg.SessionID
 	gone     graveyard
 	meters   map[msg.RouteID]*meter
+	metered  time.Time // when the meters were read
 	draining bool
 	started  time.Time
 	created  [2]uint64
@@ -303,7 +304,8 @@ func (s *Service) Lookup(token string) (exists bool, why string) {
 	return false, s.gone.why(token)
 }
 
-// makeWay ends a stream's publisher if it has been silent for long.
+// makeWay ends a stream's publisher if it has been silent for long. Only silence
+// up to the last reading of the meters counts: what came since is not known yet.
 func (s *Service) makeWay(stream string) {
 	old := s.registry.Stream(stream)
 	if old == nil || old.Publisher == nil {
@@ -315,7 +317,7 @@ func (s *Service) makeWay(stream string) {
 			last = m.grown
 		}
 	}
-	if silent := time.Since(last); silent >= time.Duration(takeoverAttr.Get(s.tree))*time.Millisecond {
+	if silent := max(s.metered.Sub(last), 0); silent >= time.Duration(takeoverAttr.Get(s.tree))*time.Millisecond {
 		s.end(old.Publisher.ID, "it was silent, and another publisher came")
 	}
 }

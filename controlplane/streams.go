@@ -79,7 +79,7 @@ func (s *Service) read(now time.Time, shards []*engine.Stats) {
 			}
 		}
 	}
-	s.meters = seen
+	s.meters, s.metered = seen, now
 }
 
 // read returns the meter's next state; m may be nil for a route seen first.

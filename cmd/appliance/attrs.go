@@ -8,6 +8,7 @@ import (
 	"sluice/controlplane"
 	"sluice/controlplane/certs"
 	"sluice/controlplane/keying"
+	"sluice/controlplane/whip"
 	"sluice/dataplane"
 	"sluice/netopt/attr"
 	"sluice/netopt/host"
@@ -35,7 +36,7 @@ var (
 		Doc: "Address and port of all media, over UDP.",
 	})
 	demoStream = attrs.Text(attr.Decl{
-		Path: "demo/stream", Mode: attr.Boot, Max: 64, Default: "demo", Check: checkStream, Since: "0.1",
+		Path: "demo/stream", Mode: attr.Boot, Max: 64, Default: "demo", Check: whip.CheckStream, Since: "0.1",
 		Doc: "Name of the built-in stream; off for none.",
 	})
 	logLevel = attrs.Enum(attr.Decl{
@@ -69,11 +70,4 @@ func checkListenOrOff(s string) error {
 		return nil
 	}
 	return checkListen(s)
-}
-
-func checkStream(s string) error {
-	if s == "" || strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" {
-		return fmt.Errorf("is not a stream name: letters, digits, dots, dashes and underscores")
-	}
-	return nil
 }

@@ -5,12 +5,14 @@ package whip
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"sluice/controlplane"
 	"sluice/controlplane/httpd"
@@ -56,7 +58,7 @@ type methods map[string]http.HandlerFunc
 func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	method := r.Method
 	if method == http.MethodHead {
-		method = http.MethodGet // the answer to GET has no content where HEAD matters
+		method = http.MethodGet // net/http leaves the content out
 	}
 	if serve := m[method]; serve != nil {
 		serve(w, r)
@@ -83,9 +85,8 @@ func (m methods) allow() string {
 	return allow
 }
 
-// cors lets pages of any origin use a resource: what protects a stream is its
-// token, never the page that asks (RFC 9725 section 4.9 of the protocol leaves
-// credentials to the Authorization header, which needs no cookies).
+// cors lets pages of any origin use a resource: what protects a session is the
+// secret in its URL, never the page that asks, and nothing here goes by cookies.
 func cors(h methods) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		head := w.Header()
@@ -113,13 +114,21 @@ func (h *handler) endpoint(prefix string, create createFunc) methods {
 	}
 }
 
-// streamName is what a stream can be called: it stands in URLs and on pages.
 var streamName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// CheckStream says what is wrong with the name of a stream, which stands in URLs
+// and on pages.
+func CheckStream(name string) error {
+	if !streamName.MatchString(name) || name == "." || name == ".." {
+		return errors.New("is not a stream name: 1 to 64 letters, digits, dots, dashes or underscores")
+	}
+	return nil
+}
 
 func post(w http.ResponseWriter, r *http.Request, prefix string, create createFunc) {
 	stream := r.PathValue("stream")
-	if !streamName.MatchString(stream) || stream == "." || stream == ".." {
-		httpd.Problem(w, http.StatusBadRequest, "Invalid stream name", "A stream name is 1 to 64 letters, digits, dots, dashes or underscores.")
+	if err := CheckStream(stream); err != nil {
+		httpd.Problem(w, http.StatusBadRequest, "Invalid stream name", fmt.Sprintf("The name %.80q %v.", stream, err))
 		return
 	}
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/sdp" {
@@ -188,8 +197,15 @@ func refuse(w http.ResponseWriter, err error) {
 	if retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(retry))
 	}
-	httpd.Problem(w, status, title, err.Error())
+	detail := sentence(err.Error())
+	if bad != nil { // begins with a line number or a field's name
+		detail = "The offer, " + bad.Error() + "."
+	}
+	httpd.Problem(w, status, title, detail)
 }
+
+// sentence makes the text of an error one: errors begin small and end open.
+func sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] + "." }
 
 func (h *handler) session() methods {
 	return methods{

@@ -90,7 +90,7 @@ func (p *Plane) newShard(i, n int, listen netip.AddrPort, epoch time.Time, tree 
 	if pinAttr.Get(tree) {
 		cpu = p.cpus[i%len(p.cpus)]
 	}
-	s, err := shard.New(shard.Config{Index: i, Shards: n, CPU: cpu, Epoch: epoch, Engine: eng, Socket: socket})
+	s, err := shard.New(shard.Config{Index: i, Shards: n, CPU: cpu, Epoch: epoch, Engine: eng, Socket: socket, Tx: p.memory(shard.TxBytes)})
 	if err != nil {
 		socket.Close()
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -82,6 +83,7 @@ func run(args []string) error {
 	if err := level.UnmarshalText([]byte(logLevel.Get(tree))); err != nil {
 		return err
 	}
+	debug.SetGCPercent(gcPercent)
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	for _, err := range bad {
 		log.Warn("configuration", "error", err)
@@ -98,6 +100,11 @@ func run(args []string) error {
 	a.stop()
 	return nil
 }
+
+// gcPercent is how much garbage may stand beside what lives, before it is
+// collected. Little lives on the heap and only handshakes make garbage, so
+// collecting twice as often as usual costs little and keeps viewers small.
+const gcPercent = 50
 
 // appliance is the running process.
 type appliance struct {

@@ -57,6 +57,14 @@ type foreignOwner struct {
 // maxForeign bounds what is remembered of other shards' peers.
 const maxForeign = 1 << 14
 
+// RelayPending reports whether PollRelay may have something for another shard.
+//
+//hot:path
+func (e *Engine) RelayPending(shard int) bool {
+	o := &e.outboxes[shard]
+	return len(o.queue) > 0 || len(o.media) > 0
+}
+
 // PollRelay returns the next message for another shard, false when there is
 // none.
 //

@@ -22,9 +22,10 @@ import (
 
 // Sizes of a shard's queues.
 const (
-	txBytes      = 256 << 10 // of one batch: what stays in the second-level cache
+	// TxBytes is the size of a transmit batch: what stays in the second-level cache.
+	TxBytes      = 256 << 10
 	txRuns       = 256
-	relayItems   = 512
+	relayItems   = 128
 	commandItems = 256
 	eventItems   = 1024
 )
@@ -70,9 +71,10 @@ type Config struct {
 	Epoch         time.Time
 	Engine        *engine.Engine
 	Socket        *udp.Socket
+	Tx            []byte // memory of TxBytes for the transmit batch
 }
 
-// New returns a shard; Connect and Start make it run. It owns the socket.
+// New returns a shard; Start makes it run. It owns the socket.
 func New(c Config) (*Shard, error) {
 	poller, err := poll.New()
 	if err != nil {
@@ -84,7 +86,7 @@ func New(c Config) (*Shard, error) {
 	}
 	s := &Shard{
 		index: c.Index, cpu: c.CPU, engine: c.Engine, socket: c.Socket, poller: poller, epoch: c.Epoch,
-		tx:       pkt.NewBatch(make([]byte, txBytes), txRuns),
+		tx:       pkt.NewBatch(c.Tx, txRuns),
 		inbox:    make([]*ring.SPSC[relayItem], c.Shards),
 		commands: make(chan any, commandItems),
 		events:   make(chan msg.Event, eventItems),
@@ -186,11 +188,9 @@ func (s *Shard) stopping() bool {
 
 func (s *Shard) now() clock.Time { return clock.Time(time.Since(s.epoch)) }
 
-// turn does one round of everything that waits; it reports whether more may.
+// turn does one round of everything that waits; it reports whether more may. A
+// full socket is no reason to go round again: epoll tells when it takes more.
 func (s *Shard) turn() (busy bool) {
-	if s.unsent && !s.transmit() {
-		return false // the socket is full; epoll tells when it is not
-	}
 	busy = s.receive()
 	busy = s.takeCommands() || busy
 	busy = s.takeRelays() || busy
@@ -277,11 +277,12 @@ func (s *Shard) takeRelays() (some bool) {
 	return some
 }
 
-// drain takes everything that the engine wants out. False when the socket takes
-// no more: the rest stays in the engine.
-func (s *Shard) drain() (sent bool) {
-	sent = s.transmit()
-	s.sendRelays()
+// drain takes everything that the engine wants out, as far as the socket and
+// the other shards' rings take it: the rest stays in the engine. False when a
+// ring was full.
+func (s *Shard) drain() (done bool) {
+	s.transmit()
+	done = s.sendRelays()
 	for len(s.events) < cap(s.events) {
 		var ev msg.Event
 		if !s.engine.PollEvent(&ev) {
@@ -289,11 +290,11 @@ func (s *Shard) drain() (sent bool) {
 		}
 		s.events <- ev
 	}
-	return sent
+	return done
 }
 
 // transmit sends until the engine has nothing more or the socket is full.
-func (s *Shard) transmit() (done bool) {
+func (s *Shard) transmit() {
 	for more := true; more || s.unsent; {
 		if !s.unsent {
 			more = s.engine.PollTransmit(s.tx)
@@ -301,32 +302,36 @@ func (s *Shard) transmit() (done bool) {
 		done, dropped := s.socket.Send(s.tx)
 		s.engine.Counters.Drops[wire.DropTransmit] += uint64(dropped)
 		if s.unsent = !done; s.unsent {
-			return false
+			return
 		}
 		s.tx.Reset()
 	}
-	return true
 }
 
 // sendRelays hands each other shard what the engine has for it, and wakes it if
-// it sleeps.
-func (s *Shard) sendRelays() {
+// it sleeps. False when a ring is full: what is left goes in one of the next
+// turns, which follow at once.
+func (s *Shard) sendRelays() (done bool) {
+	done = true
 	for to, peer := range s.peers {
-		if to == s.index {
-			continue
-		}
-		out, some := peer.inbox[s.index], false
-		for {
-			item := out.Reserve()
-			if item == nil || !s.engine.PollRelay(to, &item.relay) {
-				break
-			}
-			item.relay.Data = item.data[:copy(item.data[:], item.relay.Data)]
-			out.Publish()
-			some = true
-		}
-		if some {
+		if to != s.index && s.engine.RelayPending(to) {
+			done = s.sendRelaysTo(to, peer.inbox[s.index]) && done
 			peer.poller.Wake()
 		}
+	}
+	return done
+}
+
+func (s *Shard) sendRelaysTo(to int, out *ring.SPSC[relayItem]) (done bool) {
+	for {
+		item := out.Reserve()
+		if item == nil {
+			return false
+		}
+		if !s.engine.PollRelay(to, &item.relay) {
+			return true
+		}
+		item.relay.Data = item.data[:copy(item.data[:], item.relay.Data)]
+		out.Publish()
 	}
 }

@@ -101,4 +101,25 @@ func TestModuleIsTidy(t *testing.T) {
 	}
 }
 
+// What go.mod requires for our own code's sake has an entry that says why.
+func TestDependenciesAreExplained(t *testing.T) {
+	explained, err := os.ReadFile(moduleRoot + "/docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gomod, err := os.ReadFile(moduleRoot + "/go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllSubmatch(gomod, -1)
+	if len(direct) == 0 {
+		t.Fatal("go.mod requires nothing directly")
+	}
+	for _, m := range direct {
+		if !bytes.Contains(explained, m[1]) {
+			t.Errorf("docs/dependencies.md says nothing of %s", m[1])
+		}
+	}
+}
+
 var unreachable = regexp.MustCompile(`dial tcp|no such host|i/o timeout|TLS handshake timeout|connection re(fused|set)|GOPROXY=off`)

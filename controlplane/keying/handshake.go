@@ -43,11 +43,13 @@ var profiles = []dtls.SRTPProtectionProfile{
 // serverOptions returns what all handshakes have in common.
 func serverOptions(certificate tls.Certificate) []dtls.ServerOption {
 	return []dtls.ServerOption{
-		dtls.WithCertificates(certificate),
-		// The one suite and the curve that every WebRTC peer has (RFC 8827
-		// section 6.5), and the curve that most prefer.
+		// By callback: of a list of certificates pion makes an index by name,
+		// parsing each, in every handshake.
+		dtls.WithGetCertificate(func(*dtls.ClientHelloInfo) (*tls.Certificate, error) { return &certificate, nil }),
+		// The one suite and the one curve that every WebRTC peer has (RFC 8827
+		// section 6.5). Most peers would prefer X25519, which costs us more.
 		dtls.WithCipherSuites(dtls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
-		dtls.WithEllipticCurves(elliptic.X25519, elliptic.P256),
+		dtls.WithEllipticCurves(elliptic.P256),
 		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret),
 		dtls.WithSRTPProtectionProfiles(profiles...),
 		// Certificates are self-signed; which one is right, says its hash.

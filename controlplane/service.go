@@ -369,8 +369,8 @@ func (s *Service) sendDTLS(id msg.SessionID, path pkt.Path, datagram []byte) {
 	s.plane.Send(id.Shard(), msg.SendDatagram{ID: id, Path: path, Data: datagram})
 }
 
-func (s *Service) keyed(id msg.SessionID, path pkt.Path, keys msg.Keys) {
-	s.plane.Send(id.Shard(), msg.InstallKeys{ID: id, Path: path, Keys: keys})
+func (s *Service) keyed(id msg.SessionID, path pkt.Path, keys msg.Keys, flight []byte) {
+	s.plane.Send(id.Shard(), msg.InstallKeys{ID: id, Path: path, Keys: keys, Flight: flight})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.registry.Keyed(id)

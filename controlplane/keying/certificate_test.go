@@ -24,7 +24,7 @@ func TestFingerprintIsThatOfTheCertificate(t *testing.T) {
 	k, err := New(Config{
 		Certificate: certificate,
 		Send:        func(msg.SessionID, pkt.Path, []byte) {},
-		Done:        func(msg.SessionID, pkt.Path, msg.Keys) {},
+		Done:        func(msg.SessionID, pkt.Path, msg.Keys, []byte) {},
 		Failed:      func(msg.SessionID, error) {},
 	})
 	if err != nil {

@@ -24,8 +24,8 @@ const (
 var errTooMuch = fmt.Errorf("the peer sent more than %d KiB and no end of its handshake", maxHandshakeBytes>>10)
 
 // packetConn is the net.PacketConn of one handshake: what is pushed is read, what is
-// written is sent to where the peer was heard last, and recorded as far as it
-// will be needed. Safe for concurrent use.
+// written is sent to where the peer was heard last, but for the last flight: it
+// is held back until there are keys. Safe for concurrent use.
 type packetConn struct {
 	send func(pkt.Path, []byte)
 
@@ -138,16 +138,16 @@ func (c *packetConn) WriteTo(b []byte, _ net.Addr) (int, error) {
 	return len(b), nil
 }
 
-// record notes what is about to be sent, and says where to. Our last flight is
-// the only datagram that begins with ChangeCipherSpec; it fits into one. It
-// counts only when it really is sent. The alert written under mute is the
-// close_notify.
+// record notes what is about to be sent, and says whether and where to. Our last
+// flight is the only datagram that begins with ChangeCipherSpec; it fits into
+// one. The alert written under mute is the close_notify.
 func (c *packetConn) record(b []byte) (path pkt.Path, sending bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case b[0] == changeCipherSpec && !c.muted:
 		c.kept.flight = bytes.Clone(b)
+		return c.path, false
 	case b[0] == alert && c.muted:
 		c.kept.notify = bytes.Clone(b)
 	}

@@ -51,8 +51,10 @@ type Config struct {
 	Send func(msg.SessionID, pkt.Path, []byte)
 
 	// Done reports the keys of a session whose peer has proved that it owns
-	// the certificate of its description, and the path of its last flight.
-	Done func(msg.SessionID, pkt.Path, msg.Keys)
+	// the certificate of its description, the path of its last flight, and
+	// ours, which is for the caller to send: with it the peer has its keys too
+	// and may send media at once, so ours have to be in place.
+	Done func(id msg.SessionID, path pkt.Path, keys msg.Keys, flight []byte)
 
 	// Failed reports that a session will get no keys; it is forgotten.
 	Failed func(msg.SessionID, error)
@@ -243,15 +245,16 @@ func (k *Keyer) next() *session {
 func (k *Keyer) run(s *session) {
 	keys, kept, err := k.handshake(s)
 	var path pkt.Path
+	var flight []byte
 	if kept != nil {
-		path = kept.path // read now: once it is filed, it is not ours alone
+		path, flight = kept.path, kept.flight // read now: once it is filed, it is not ours alone
 	}
 	switch wanted := k.settle(s, kept, err); {
 	case !wanted:
 	case err != nil:
 		k.cfg.Failed(s.id, fmt.Errorf("keying: %w", err))
 	default:
-		k.cfg.Done(s.id, path, keys)
+		k.cfg.Done(s.id, path, keys, flight)
 	}
 }
 

@@ -595,7 +595,7 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		return Config{
 			Certificate: testCertificate(t),
 			Send:        func(msg.SessionID, pkt.Path, []byte) {},
-			Done:        func(msg.SessionID, pkt.Path, msg.Keys) {},
+			Done:        func(msg.SessionID, pkt.Path, msg.Keys, []byte) {},
 			Failed:      func(msg.SessionID, error) {},
 		}
 	}
@@ -617,4 +617,30 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("error %v does not name %q", err, want)
 		}
 	}
+}
+
+// Our last flight, with which the peer has its keys, does not leave before our
+// keys are handed over.
+func TestLastFlightComesWithTheKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keyed := false
+		var r *rig
+		r = newRig(t, Config{Send: func(id msg.SessionID, path pkt.Path, b []byte) {
+			_, done, _ := r.outcome(id)
+			if b[0] == changeCipherSpec && !done {
+				t.Error("the last flight was sent before the keys were there")
+			}
+			keyed = keyed || b[0] == changeCipherSpec
+			r.send(id, path, b)
+		}})
+		c := r.join(1)
+		if err := c.connect(time.Second); err != nil {
+			t.Fatal(err)
+		}
+		r.mustAgree(c)
+		if !keyed {
+			t.Error("no last flight was sent")
+		}
+		c.close()
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -50,10 +51,11 @@ func newRig(t *testing.T, cfg Config) *rig {
 	if cfg.Send == nil {
 		cfg.Send = r.send
 	}
-	cfg.Done = func(id msg.SessionID, _ pkt.Path, keys msg.Keys) {
+	cfg.Done = func(id msg.SessionID, path pkt.Path, keys msg.Keys, flight []byte) {
 		r.mu.Lock()
 		r.keys[id] = keys
 		r.mu.Unlock()
+		cfg.Send(id, path, flight)
 		r.settled <- id
 	}
 	cfg.Failed = func(id msg.SessionID, err error) {
@@ -106,13 +108,26 @@ type client struct {
 	options     []dtls.ClientOption
 	up, down    line
 
-	pipe *packetConn
+	pipe clientPipe
 	conn *dtls.Conn
 
 	mu               sync.Mutex
 	sent, got        int
 	log              [][]byte // what the client sent
 	receivedDatagram [][]byte // what was sent to it, before its line
+}
+
+// clientPipe reads as a packetConn does, and holds nothing back.
+type clientPipe struct{ *packetConn }
+
+func (p clientPipe) WriteTo(b []byte, _ net.Addr) (int, error) {
+	p.mu.Lock()
+	muted := p.muted
+	p.mu.Unlock()
+	if !muted {
+		p.send(pkt.Path{}, b)
+	}
+	return len(b), nil
 }
 
 // join adds a client, whose fingerprint the Keyer expects.
@@ -135,7 +150,7 @@ func (r *rig) stranger(id msg.SessionID, certificate tls.Certificate, options ..
 	if certificate.PrivateKey != nil {
 		c.options = append(c.options, dtls.WithCertificates(certificate))
 	}
-	c.pipe = newPacketConn(func(_ pkt.Path, b []byte) {
+	c.pipe.packetConn = newPacketConn(func(_ pkt.Path, b []byte) {
 		c.mu.Lock()
 		i := c.sent
 		c.sent++

@@ -150,6 +150,9 @@ func (e *Engine) installKeys(c *msg.InstallKeys) {
 	}
 	s.keyed, s.keys, l.ciphers = true, c.Keys, ciphers
 	e.authentic(s, &c.Path)
+	if len(c.Flight) > 0 {
+		e.sendDatagram(&msg.SendDatagram{ID: c.ID, Path: c.Path, Data: c.Flight})
+	}
 	for i := range s.nOut {
 		e.markDirty(e.routes[e.egresses.Get(s.egress[i]).route])
 	}

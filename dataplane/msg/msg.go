@@ -123,10 +123,15 @@ type Feedback struct {
 
 // InstallKeys gives a session its SRTP keys: media flows from then on. Path is
 // where the handshake ended, and where media goes first.
+//
+// Flight is the datagram that ends the handshake for the peer. It is sent when
+// our keys are in place, since the peer's media may follow at once, and ahead of
+// our media, which the peer could not read before.
 type InstallKeys struct {
-	ID   SessionID
-	Path pkt.Path
-	Keys Keys
+	ID     SessionID
+	Path   pkt.Path
+	Keys   Keys
+	Flight []byte
 }
 
 // RemoveSession ends a session at once; its handles are free when the command

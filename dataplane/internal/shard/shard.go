@@ -279,10 +279,10 @@ func (s *Shard) takeRelays() (some bool) {
 
 // drain takes everything that the engine wants out, as far as the socket and
 // the other shards' rings take it: the rest stays in the engine. False when a
-// ring was full.
+// ring was full. Other shards come first: they work while this one sends.
 func (s *Shard) drain() (done bool) {
-	s.transmit()
 	done = s.sendRelays()
+	s.transmit()
 	for len(s.events) < cap(s.events) {
 		var ev msg.Event
 		if !s.engine.PollEvent(&ev) {

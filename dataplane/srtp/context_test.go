@@ -410,6 +410,9 @@ func TestUnknownProfile(t *testing.T) {
 
 func TestSRTPAllocatesNothing(t *testing.T) {
 	for _, p := range profiles {
+		if raceEnabled && p == msg.ProfileAES128CMSHA180 {
+			continue // pion takes buffers from a sync.Pool, which drops some on purpose then
+		}
 		r := rand.New(rand.NewPCG(5, uint64(p)))
 		keys := randomKeys(r, p)
 		c := newContext(t, keys)

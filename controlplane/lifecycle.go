@@ -39,8 +39,11 @@ func (s *Service) sessions() int {
 	return s.registry.Sessions()
 }
 
-// Close ends all sessions, telling their peers, and stops the data plane.
-func (s *Service) Close() {
+// Close ends all sessions, telling their peers, and stops the data plane. More
+// than one call does no more.
+func (s *Service) Close() { s.closed.Do(s.close) }
+
+func (s *Service) close() {
 	close(s.stop)
 	s.mu.Lock()
 	s.draining = true

@@ -88,7 +88,6 @@ func startAt(t *testing.T, at place, sets ...string) *rig {
 	t.Cleanup(func() {
 		web.Close()
 		r.service.Close()
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 		r.eventually(func() string { return before.left() })
 	})
 	return r
@@ -98,6 +97,7 @@ func startAt(t *testing.T, at place, sets ...string) *rig {
 type counts struct{ goroutines, descriptors int }
 
 func census() counts {
+	http.DefaultClient.CloseIdleConnections()
 	entries, _ := os.ReadDir("/proc/self/fd")
 	return counts{runtime.NumGoroutine(), len(entries)}
 }

@@ -43,7 +43,8 @@ type Service struct {
 	started  time.Time
 	created  [2]uint64
 	refused  [len(refusals)]atomic.Uint64
-	stop     chan struct{}
+	stop     chan struct{} // closed by Close
+	closed   sync.Once
 }
 
 // peer is what a session has beyond the registry's view of it.

@@ -22,7 +22,6 @@ import (
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/ice/v4"
-	"github.com/pion/interceptor"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
@@ -276,10 +275,6 @@ func api(t *testing.T, set settings, codecs []media) *webrtc.API {
 			must(t, engine.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: rtx, PayloadType: pt + 1}, m.kind))
 		}
 	}
-	chain := &interceptor.Registry{}
-	if !set.bare {
-		must(t, webrtc.RegisterDefaultInterceptors(engine, chain))
-	}
 	var s webrtc.SettingEngine
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetInterfaceFilter(func(name string) bool { return name == "lo" })
@@ -299,8 +294,15 @@ func api(t *testing.T, set settings, codecs []media) *webrtc.API {
 	if set.profile != 0 {
 		s.SetSRTPProtectionProfiles(set.profile)
 	}
-	return webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(chain), webrtc.WithSettingEngine(s))
+	options := []func(*webrtc.API){webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(s)}
+	if set.bare {
+		options = append(options, webrtc.WithInterceptorRegistry(argument(webrtc.WithInterceptorRegistry)))
+	}
+	return webrtc.NewAPI(options...)
 }
+
+// argument returns an empty argument for an option of pion's.
+func argument[T any](func(*T) func(*webrtc.API)) *T { return new(T) }
 
 func must(t *testing.T, err error) {
 	t.Helper()

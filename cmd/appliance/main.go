@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 )
@@ -25,7 +26,7 @@ func main() {
 	case "run":
 		if err := run(os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, "sluice:", err)
-			os.Exit(1)
+			os.Exit(status(err))
 		}
 	case "version":
 		fmt.Println("sluice", version)
@@ -33,4 +34,12 @@ func main() {
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)
 	}
+}
+
+// status is what the process exits with: 2 where the command line is to blame.
+func status(err error) int {
+	if errors.As(err, &usageError{}) {
+		return 2
+	}
+	return 1
 }

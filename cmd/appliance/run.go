@@ -1,18 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -33,6 +37,7 @@ import (
 // keeps its default: a box that starts can be repaired from afar.
 func configure(args []string) (tree *attr.Tree, bad []error, err error) {
 	flags := flag.NewFlagSet("sluice run", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // errors are the caller's to show
 	dir := flags.String("config", "/etc/sluice", "directory with one file for each `attribute`")
 	sets := map[string]*string{
 		"http/listen":     flags.String("http", "", "`address`:port of the page, WHIP and WHEP (attribute http/listen)"),
@@ -45,23 +50,27 @@ func configure(args []string) (tree *attr.Tree, bad []error, err error) {
 		more = append(more, s)
 		return nil
 	})
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		flags.SetOutput(os.Stdout)
+		flags.Usage()
 		return nil, nil, err
+	} else if err != nil {
+		return nil, nil, fmt.Errorf("%w; \"sluice run -h\" lists the flags", err)
 	}
 	if flags.NArg() > 0 {
 		return nil, nil, fmt.Errorf("run takes flags only, not %q", flags.Arg(0))
 	}
 	tree = attr.NewTree(tables()...)
 	bad = config.Load(*dir, tree)
-	for path, value := range sets {
-		if *value != "" {
-			more = append(more, path+"="+*value)
+	for _, path := range slices.Sorted(maps.Keys(sets)) {
+		if value := *sets[path]; value != "" {
+			more = append(more, path+"="+value)
 		}
 	}
 	for _, set := range more {
 		path, value, ok := strings.Cut(set, "=")
 		if !ok {
-			return nil, nil, fmt.Errorf("--set %s: write PATH=VALUE", set)
+			return nil, nil, fmt.Errorf("--set %s: is not PATH=VALUE", set)
 		}
 		if err := tree.Set(path, value); err != nil {
 			return nil, nil, err
@@ -71,13 +80,16 @@ func configure(args []string) (tree *attr.Tree, bad []error, err error) {
 	return tree, bad, nil
 }
 
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
 func run(args []string) error {
 	tree, bad, err := configure(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
 	}
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(logLevel.Get(tree))); err != nil {
@@ -88,7 +100,8 @@ func run(args []string) error {
 	for _, err := range bad {
 		log.Warn("configuration", "error", err)
 	}
-	a := &appliance{tree: tree, log: log}
+	a := &appliance{tree: tree, log: log, signals: make(chan os.Signal, 2)}
+	signal.Notify(a.signals, syscall.SIGINT, syscall.SIGTERM)
 	for _, err := range bad {
 		a.degraded = append(a.degraded, err.Error())
 	}
@@ -111,6 +124,7 @@ type appliance struct {
 	tree     *attr.Tree
 	log      *slog.Logger
 	degraded []string // what of the configuration could not be used
+	signals  chan os.Signal
 	service  *controlplane.Service
 	servers  []*http.Server
 	https    netip.AddrPort // where HTTPS listens, zero for nowhere
@@ -154,6 +168,7 @@ func (a *appliance) serveAdmin() error {
 	if err != nil {
 		return fmt.Errorf("admin/listen: %w", err)
 	}
+	a.log.Info("admin", "open", "http://"+reachable(listener.Addr())+"/")
 	a.serve(listener, admin.NewHandler(admin.Options{
 		Tree:   a.tree,
 		Health: a.service.Health,
@@ -200,12 +215,14 @@ func (a *appliance) serveTLS(plain net.Addr, handler http.Handler) error {
 		return nil
 	}
 	a.https = netip.MustParseAddrPort(listener.Addr().String())
+	a.log.Info("HTTPS", "open", "https://"+reachable(listener.Addr())+"/")
 	a.serve(listener, handler)
 	return nil
 }
 
 func (a *appliance) certificate() certs.Config {
-	c := certs.Config{StateDir: certs.StateDir, Log: a.log, Names: func() ([]string, []netip.Addr) {
+	// systemd says where a service may keep its state (systemd.exec(5)).
+	c := certs.Config{StateDir: cmp.Or(os.Getenv("STATE_DIRECTORY"), certs.StateDir), Log: a.log, Names: func() ([]string, []netip.Addr) {
 		name, _ := os.Hostname()
 		addrs, _ := host.FromTree(a.tree, netip.IPv6Unspecified())
 		return []string{name, "localhost"}, append(addrs, netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback())
@@ -216,7 +233,7 @@ func (a *appliance) certificate() certs.Config {
 
 // httpsURL returns where the page that a request asked for is over HTTPS.
 func (a *appliance) httpsURL(r *http.Request) string {
-	if !a.https.IsValid() {
+	if !a.https.IsValid() || r.Host == "" {
 		return ""
 	}
 	host := r.Host
@@ -239,15 +256,13 @@ func (a *appliance) serve(l net.Listener, h http.Handler) {
 // wait returns when the process is to end: at once on SIGINT, on SIGTERM when
 // sessions have ended or the grace is over, or with a second signal.
 func (a *appliance) wait() {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	if <-signals == syscall.SIGINT {
+	if <-a.signals == syscall.SIGINT {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), a.service.Grace())
 	defer cancel()
 	go func() {
-		<-signals
+		<-a.signals
 		cancel()
 	}()
 	a.service.Drain(ctx)

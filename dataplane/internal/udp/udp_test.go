@@ -1,0 +1,396 @@
+package udp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/dataplane/clock"
+	"sluice/dataplane/pkt"
+)
+
+func listen(t *testing.T, addr string) *Socket {
+	t.Helper()
+	s, err := Listen(netip.MustParseAddrPort(addr), Options{ReceiveBuffer: 4 << 20, SendBuffer: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func ip(s string) [16]byte { return netip.MustParseAddr(s).As16() }
+
+// path is where a packet goes: to a port of an address, from a local address.
+func path(to string, port uint16, from string) pkt.Path {
+	return pkt.Path{Remote: pkt.Addr{IP: ip(to), Port: port}, Local: ip(from)}
+}
+
+// packet returns bytes that no other number or size gives.
+func packet(number, size int) []byte {
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = byte(number*31 + i)
+	}
+	if size >= 4 {
+		binary.BigEndian.PutUint32(b, uint32(number))
+	}
+	return b
+}
+
+// commit puts a packet into the batch.
+func commit(t *testing.T, b *pkt.Batch, p pkt.Path, packet []byte) {
+	t.Helper()
+	room := b.Reserve(len(packet))
+	if room == nil {
+		t.Fatal("the test's batch is too small")
+	}
+	b.Commit(&p, copy(room, packet))
+}
+
+func newBatch() *pkt.Batch { return pkt.NewBatch(make([]byte, 1<<20), 256) }
+
+// wait returns when the socket is ready for what events say.
+func wait(t *testing.T, s *Socket, events int16) {
+	t.Helper()
+	const bound = 20_000 // ms: long enough for any machine, short enough to end
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(s.FD()), Events: events}}, bound)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			t.Fatalf("the socket does not get ready (%v)", err)
+		}
+		return
+	}
+}
+
+// receive returns the next n datagrams with their bytes copied.
+func receive(t *testing.T, s *Socket, n int) []pkt.Datagram {
+	t.Helper()
+	var all []pkt.Datagram
+	for len(all) < n {
+		wait(t, s, unix.POLLIN)
+		rx, truncated := s.Receive(time.Unix(0, 0))
+		if truncated != 0 {
+			t.Fatalf("%d truncated", truncated)
+		}
+		for _, d := range rx {
+			d.Data = bytes.Clone(d.Data)
+			all = append(all, d)
+		}
+	}
+	if rx, _ := s.Receive(time.Unix(0, 0)); len(all) > n || rx != nil {
+		t.Fatalf("%d datagrams and %d more, want %d", len(all), len(rx), n)
+	}
+	return all
+}
+
+func checkPackets(t *testing.T, got []pkt.Datagram, want [][]byte) {
+	t.Helper()
+	for i := range want {
+		if !bytes.Equal(got[i].Data, want[i]) {
+			t.Fatalf("packet %d: %d bytes %x…, want %d bytes %x…",
+				i, len(got[i].Data), got[i].Data[:min(8, len(got[i].Data))], len(want[i]), want[i][:min(8, len(want[i]))])
+		}
+	}
+}
+
+var families = []struct{ name, client, server string }{
+	{"v4", "127.0.0.1", "127.0.0.2"},
+	{"v6", "::1", "::1"},
+}
+
+// A datagram comes with the peer's address, the local address it came to and
+// the kernel's receive time, more than one batch of them in order.
+func TestReceive(t *testing.T) {
+	for _, c := range families {
+		t.Run(c.name, func(t *testing.T) {
+			s := listen(t, "[::]:0")
+			peer, err := net.DialUDP("udp", &net.UDPAddr{IP: net.ParseIP(c.client)}, &net.UDPAddr{IP: net.ParseIP(c.server), Port: int(s.Port())})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer peer.Close()
+			const n = 2*rxBatch + 3
+			var want [][]byte
+			before := time.Now().UnixNano()
+			for i := range n {
+				want = append(want, packet(i, 4+i))
+				if _, err := peer.Write(want[i]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := receive(t, s, n)
+			after := time.Now().UnixNano()
+			checkPackets(t, got, want)
+			from := pkt.AddrFrom(peer.LocalAddr().(*net.UDPAddr).AddrPort())
+			last := clock.Time(before)
+			for i, d := range got {
+				if d.Path.Remote != from || d.Path.Local != ip(c.server) {
+					t.Fatalf("packet %d: from %v to %v, want from %v to %s", i, d.Path.Remote, netip.AddrFrom16(d.Path.Local), from, c.server)
+				}
+				if d.Arrived < last || d.Arrived > clock.Time(after) {
+					t.Fatalf("packet %d arrived at %d, not between %d and %d", i, d.Arrived, last, after)
+				}
+				last = d.Arrived
+			}
+		})
+	}
+}
+
+// The origin is what receive times count from.
+func TestReceiveOrigin(t *testing.T) {
+	s := listen(t, "[::1]:0")
+	b := newBatch()
+	commit(t, b, path("::1", s.Port(), "::1"), packet(0, 100))
+	before := time.Now()
+	s.Send(b)
+	wait(t, s, unix.POLLIN)
+	rx, _ := s.Receive(before.Add(-time.Hour))
+	if len(rx) != 1 || rx[0].Arrived < clock.Time(time.Hour) || rx[0].Arrived > clock.Time(time.Since(before)+time.Hour) {
+		t.Errorf("%v, sent one hour after the origin", rx)
+	}
+}
+
+// What does not fit a buffer is left out and counted, and nothing else is.
+func TestReceiveTruncated(t *testing.T) {
+	s := listen(t, "[::1]:0")
+	b := newBatch()
+	to := path("::1", s.Port(), "::1")
+	for i, size := range []int{rxBuffer + 1, rxBuffer, 0x4000, 1, rxBuffer + 1} {
+		// Ports differ, so that no two join in a run.
+		other := listen(t, "[::1]:0")
+		commit(t, b, to, packet(i, size))
+		if done, dropped := other.Send(b); !done || dropped != 0 {
+			t.Fatalf("done %v, %d dropped", done, dropped)
+		}
+		b.Reset()
+	}
+	var sizes []int
+	truncated := 0
+	for len(sizes)+truncated < 5 {
+		wait(t, s, unix.POLLIN)
+		rx, cut := s.Receive(time.Unix(0, 0))
+		truncated += cut
+		for _, d := range rx {
+			sizes = append(sizes, len(d.Data))
+		}
+	}
+	if truncated != 3 || len(sizes) != 2 || sizes[0] != rxBuffer || sizes[1] != 1 {
+		t.Errorf("%d truncated, sizes of the others %v", truncated, sizes)
+	}
+}
+
+// mixed fills a batch with more runs than a chunk holds, of all shapes, and
+// returns the packets in order.
+func mixed(t *testing.T, b *pkt.Batch, to pkt.Path) (want [][]byte) {
+	t.Helper()
+	n := 0
+	run := func(count, size int) {
+		for range count {
+			want = append(want, packet(n, size))
+			commit(t, b, to, want[n])
+			n++
+		}
+	}
+	for range txChunk {
+		run(5, 1000) // a run with a short tail
+		run(1, 17)
+		run(44, 100) // the longest run
+		run(1, 1200) // single packets
+		run(1, 1201)
+	}
+	if len(b.Runs()) <= 2*txChunk {
+		t.Fatalf("%d runs are not several chunks", len(b.Runs()))
+	}
+	return want
+}
+
+// Runs arrive as the packets they were made of, from the address they say.
+func TestSendRuns(t *testing.T) {
+	for _, c := range []struct{ name, to, from string }{
+		{"v4", "127.0.0.1", "127.0.0.3"},
+		{"v6", "::1", "::1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, peer := listen(t, "[::]:0"), listen(t, "[::]:0")
+			b := newBatch()
+			for range 2 { // a socket goes on after a batch
+				want := mixed(t, b, path(c.to, peer.Port(), c.from))
+				if done, dropped := s.Send(b); !done || dropped != 0 {
+					t.Fatalf("done %v, %d dropped", done, dropped)
+				}
+				got := receive(t, peer, len(want))
+				checkPackets(t, got, want)
+				for _, d := range got {
+					if d.Path.Remote != (pkt.Addr{IP: ip(c.from), Port: s.Port()}) {
+						t.Fatalf("came from %v, sent from %s", d.Path.Remote, c.from)
+					}
+				}
+				b.Reset()
+			}
+			if !s.Segments() {
+				t.Error("runs no longer go as one message, and nothing failed")
+			}
+		})
+	}
+}
+
+// A run is one message: a receiver that takes merged datagrams (UDP_GRO, udp(7))
+// gets it whole.
+func TestRunIsOneMessage(t *testing.T) {
+	s, peer := listen(t, "[::1]:0"), listen(t, "[::1]:0")
+	if err := unix.SetsockoptInt(peer.FD(), unix.SOL_UDP, unix.UDP_GRO, 1); err != nil {
+		t.Fatal(err)
+	}
+	b := newBatch()
+	want := append(bytes.Repeat(packet(0, 300), 5), packet(0, 30)...)
+	for part := want; len(part) > 0; part = part[min(300, len(part)):] {
+		commit(t, b, path("::1", peer.Port(), "::1"), part[:min(300, len(part))])
+	}
+	if done, dropped := s.Send(b); !done || dropped != 0 {
+		t.Fatalf("done %v, %d dropped", done, dropped)
+	}
+	wait(t, peer, unix.POLLIN)
+	got := make([]byte, 4096)
+	n, _, err := unix.Recvfrom(peer.FD(), got, 0)
+	if err != nil || !bytes.Equal(got[:n], want) {
+		t.Errorf("%d bytes of %d in one message (%v)", n, len(want), err)
+	}
+}
+
+// A kernel that stops segmenting, as it does for a device without checksum
+// offload or a socket without checksums (SO_NO_CHECK, net/ipv4/udp.c
+// udp_send_skb), gets every packet alone from then on, and none is lost.
+func TestSendWithoutSegmentation(t *testing.T) {
+	s, peer := listen(t, "[::]:0"), listen(t, "[::]:0")
+	to := path("127.0.0.1", peer.Port(), "127.0.0.1")
+	b := newBatch()
+	send := func() {
+		t.Helper()
+		want := mixed(t, b, to)
+		if done, dropped := s.Send(b); !done || dropped != 0 {
+			t.Fatalf("done %v, %d dropped", done, dropped)
+		}
+		checkPackets(t, receive(t, peer, len(want)), want)
+		b.Reset()
+	}
+	send()
+	if !s.Segments() {
+		t.Fatal("this kernel does not segment at all")
+	}
+	if err := unix.SetsockoptInt(s.FD(), unix.SOL_SOCKET, unix.SO_NO_CHECK, 1); err != nil {
+		t.Fatal(err)
+	}
+	send()
+	if s.Segments() {
+		t.Error("the kernel segments without checksums: this test needs another way to stop it")
+	}
+	send()
+	// That it cannot is certain by now: one bad destination puts no doubt on it.
+	for range 4 {
+		commit(t, b, path("127.0.0.1", 9, "192.0.2.1"), packet(0, 500))
+	}
+	if done, dropped := s.Send(b); !done || dropped != 4 || s.Segments() {
+		t.Errorf("to a bad destination: done %v, %d dropped, segments %v", done, dropped, s.Segments())
+	}
+}
+
+// What the kernel refuses because of one destination is lost for that one only:
+// the runs beside it arrive, and still go as one message each.
+func TestSendRefused(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		good    string
+		bad     pkt.Path
+		packets int
+	}{
+		{"v4 local address that is gone", "127.0.0.1", path("127.0.0.1", 9, "192.0.2.1"), 4},
+		{"v6 local address that is gone", "::1", path("::1", 9, "2001:db8::1"), 4},
+		{"single packet from an address that is gone", "127.0.0.1", path("127.0.0.1", 9, "192.0.2.1"), 1},
+		{"broadcast", "127.0.0.1", path("255.255.255.255", 9, "127.0.0.1"), 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, peer := listen(t, "[::]:0"), listen(t, "[::]:0")
+			good := path(c.good, peer.Port(), c.good)
+			b := newBatch()
+			var want [][]byte
+			const rounds = txChunk // so that refusals come at every place of a chunk
+			for range rounds {
+				for range 3 {
+					want = append(want, packet(len(want), 500))
+					commit(t, b, good, want[len(want)-1])
+				}
+				for range c.packets {
+					commit(t, b, c.bad, packet(0, 500))
+				}
+			}
+			done, dropped := s.Send(b)
+			if !done || dropped != rounds*c.packets {
+				t.Errorf("done %v, %d dropped, want %d", done, dropped, rounds*c.packets)
+			}
+			checkPackets(t, receive(t, peer, len(want)), want)
+			if !s.Segments() {
+				t.Error("one bad destination ended segmentation for all")
+			}
+		})
+	}
+}
+
+func TestSendEmpty(t *testing.T) {
+	if done, dropped := listen(t, "[::1]:0").Send(newBatch()); !done || dropped != 0 {
+		t.Errorf("an empty batch: done %v, %d dropped", done, dropped)
+	}
+}
+
+func TestSendAndReceiveAllocateNothing(t *testing.T) {
+	s, peer := listen(t, "[::]:0"), listen(t, "[::]:0")
+	b := newBatch()
+	to, gone := path("127.0.0.1", peer.Port(), "127.0.0.1"), path("127.0.0.1", 9, "192.0.2.1")
+	for i := range 40 {
+		commit(t, b, to, packet(i, 1000))
+		commit(t, b, gone, packet(i, 1000))
+	}
+	n := testing.AllocsPerRun(20, func() {
+		s.Send(b)
+		for got := 0; got < 40; {
+			rx, _ := peer.Receive(time.Time{})
+			got += len(rx)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// Sockets of one process share a port; the IPv4 wildcard means both versions.
+func TestListen(t *testing.T) {
+	first := listen(t, "0.0.0.0:0")
+	if first.Port() == 0 {
+		t.Fatal("no port")
+	}
+	listen(t, netip.AddrPortFrom(netip.IPv6Unspecified(), first.Port()).String())
+
+	_, err := Listen(netip.MustParseAddrPort("192.0.2.1:0"), Options{})
+	if err == nil || !strings.Contains(err.Error(), "bind 192.0.2.1:0") {
+		t.Errorf("an address that is not ours: %v", err)
+	}
+}
+
+func TestListenOnBothVersions(t *testing.T) {
+	s := listen(t, "0.0.0.0:0")
+	client := listen(t, "[::]:0")
+	b := newBatch()
+	commit(t, b, path("127.0.0.1", s.Port(), "127.0.0.1"), packet(4, 100))
+	commit(t, b, path("::1", s.Port(), "::1"), packet(6, 100))
+	client.Send(b)
+	checkPackets(t, receive(t, s, 2), [][]byte{packet(4, 100), packet(6, 100)})
+}

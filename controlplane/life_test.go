@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/webrtc/v4"
+
 	"sluice/controlplane/registry"
 )
 
@@ -116,8 +118,9 @@ func TestViewerFirst(t *testing.T) {
 func TestDeleteFreesEverything(t *testing.T) {
 	r := start(t)
 	before := census()
-	publisher := r.publish("live", settings{}, opus, vp8)
-	viewers := []*viewer{r.watch("live", settings{}, opus, vp8), r.watch("live", settings{}, vp8)}
+	set := settings{patient: true}
+	publisher := r.publish("live", set, opus, vp8)
+	viewers := []*viewer{r.watch("live", set, opus, vp8), r.watch("live", set, vp8)}
 	publisher.video().run(1, viewers...)
 	for metric, want := range map[string]int{
 		"sessions": 3, "ingress_streams": 2, "egress_streams": 3, "keying/keyed_sessions": 3, "viewer_sessions": 2, "live_streams": 1,
@@ -144,6 +147,35 @@ func TestDeleteFreesEverything(t *testing.T) {
 		p.pc.GracefulClose()
 	}
 	r.eventually(before.left)
+}
+
+// A peer whose certificate is not the one that it announced gets no session,
+// and can ask why (RFC 8122 section 5).
+func TestWrongFingerprint(t *testing.T) {
+	r := start(t)
+	pc, err := api(t, settings{}, []media{vp8}).NewPeerConnection(webrtc.Configuration{})
+	must(t, err)
+	t.Cleanup(func() { pc.GracefulClose() })
+	_, err = pc.AddTransceiverFromKind(videoKind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	must(t, err)
+	p := &peer{rig: r, pc: pc}
+	offer := p.offer()
+	at := strings.Index(offer, "a=fingerprint:sha-256 ") + len("a=fingerprint:sha-256 ")
+	for i := range 2 { // each digit becomes another
+		digit := "1"
+		if offer[at+i] == '1' {
+			digit = "2"
+		}
+		offer = offer[:at+i] + digit + offer[at+i+1:]
+	}
+	answer, session, refused := r.post("/whip/live", offer)
+	if refused != nil {
+		t.Fatalf("%+v", refused)
+	}
+	must(t, pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}))
+	r.ended(session, "DTLS: handshake error: the peer's certificate is not the one")
+	r.reaches("sessions", 0)
+	r.reaches("keying/ended_handshakes/failed", 1)
 }
 
 // Shutting down tells everyone.
@@ -212,6 +244,21 @@ func TestPostsWithoutICE(t *testing.T) {
 	}
 	r.reaches("sessions", 2)
 	r.reaches("refused_sessions/sessions", 12)
+}
+
+// Who has keys is not pending any more.
+func TestPendingEndsWithKeys(t *testing.T) {
+	r := start(t, "limits/pending_sessions=1")
+	publisher := r.publish("live", settings{}, vp8)
+	viewers := []*viewer{r.watch("live", settings{}, vp8), r.watch("live", settings{}, vp8)}
+	publisher.video().run(1, viewers...)
+	offer := recorded(t, "chromium-whep")
+	if _, _, refused := r.post("/whep/live", offer); refused != nil {
+		t.Errorf("one more: %+v", refused)
+	}
+	if _, _, refused := r.post("/whep/live", offer); refused == nil || refused.status != 429 {
+		t.Errorf("another, while that one is pending: %+v", refused)
+	}
 }
 
 func heapInUse() uint64 {

@@ -30,7 +30,7 @@ func TestCodecs(t *testing.T) {
 				feed := publisher.tracks[m.kind]
 				feed.run(20, viewer)
 				viewer.same(m.kind, feed.sent)
-				if got := viewer.tracks[m.kind].Codec().MimeType; got != m.codec.MimeType {
+				if got := viewer.mime(m.kind); got != m.codec.MimeType {
 					t.Errorf("the viewer decodes %s, want %s", got, m.codec.MimeType)
 				}
 			}

@@ -156,6 +156,11 @@ func TestBadPath(t *testing.T) {
 				}
 				return missing(viewer.packets(videoKind), feed.sent[:3*frames-300])
 			})
+			viewer.mu.Lock()
+			defer viewer.mu.Unlock()
+			if (viewer.resent > 0) == set.noRTX {
+				t.Errorf("%d packets came on a stream for retransmissions", viewer.resent)
+			}
 			path.mu.Lock()
 			defer path.mu.Unlock()
 			if path.lost == 0 || r.metric("resent_packets") == 0 || r.metric("nack_out_packets") == 0 {

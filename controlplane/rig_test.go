@@ -258,6 +258,7 @@ type settings struct {
 	ipv6    bool
 	noRTX   bool
 	bare    bool // no interceptors: what the wire brings, tests see
+	patient bool // does not repeat its part of the DTLS handshake
 }
 
 // api returns a pion that has only some codecs.
@@ -279,7 +280,11 @@ func api(t *testing.T, set settings, codecs []media) *webrtc.API {
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetInterfaceFilter(func(name string) bool { return name == "lo" })
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	s.SetDTLSRetransmissionInterval(100 * time.Millisecond)
+	if !set.patient {
+		s.SetDTLSRetransmissionInterval(100 * time.Millisecond)
+	} else {
+		s.SetDTLSRetransmissionInterval(2 * patience)
+	}
 	s.SetSRTPReplayProtectionWindow(1024) // a packet sent again may be older than the usual 64
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	if set.ipv6 {
@@ -484,6 +489,7 @@ type viewer struct {
 	got     map[webrtc.RTPCodecType][]*rtp.Packet // in order of arrival
 	reports map[webrtc.RTPCodecType][]*rtcp.SenderReport
 	tracks  map[webrtc.RTPCodecType]*webrtc.TrackRemote
+	resent  int // packets that came on a stream for retransmissions
 }
 
 // watch makes a viewer of a stream that decodes some codecs.
@@ -537,14 +543,23 @@ func (v *viewer) receive(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver
 		}
 	}()
 	for {
-		p, _, err := track.ReadRTP()
+		p, attributes, err := track.ReadRTP()
 		if err != nil {
 			return
 		}
 		v.mu.Lock()
+		if attributes.Get(webrtc.AttributeRtxSsrc) != nil {
+			v.resent++
+		}
 		v.got[track.Kind()] = append(v.got[track.Kind()], p.Clone())
 		v.mu.Unlock()
 	}
+}
+
+func (v *viewer) mime(kind webrtc.RTPCodecType) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.tracks[kind].Codec().MimeType
 }
 
 func (v *viewer) packets(kind webrtc.RTPCodecType) []*rtp.Packet {

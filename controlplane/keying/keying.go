@@ -252,7 +252,7 @@ func (k *Keyer) run(s *session) {
 	switch wanted := k.settle(s, kept, err); {
 	case !wanted:
 	case err != nil:
-		k.cfg.Failed(s.id, fmt.Errorf("keying: %w", err))
+		k.cfg.Failed(s.id, fmt.Errorf("DTLS: %w", err))
 	default:
 		k.cfg.Done(s.id, path, keys, flight)
 	}

@@ -42,8 +42,8 @@ fuzz: ## run every fuzz target for FUZZTIME each (default 30s)
 		done; \
 	done
 
-perf: build ## measure Sluice and the pion baseline in the same run (RUNS, N: see perf/README.md)
-	$(GO) run ./perf/compare $(PERF)
+perf: build ## measure Sluice and a pion fan-out in turn, 5 runs each (PERF="-n 100 -runs 3": shorter)
+	$(GO) run ./perf/compare -check $(PERF)
 
 soak: build ## ten minutes, 200 viewers, one joining and leaving each second
 	$(GO) run ./perf/soak $(SOAK)

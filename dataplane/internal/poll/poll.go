@@ -61,11 +61,15 @@ func (p *Poller) Sleep(timeout time.Duration, idle func() bool) error {
 	if timeout >= 0 {
 		ms = int((timeout + time.Millisecond - 1) / time.Millisecond)
 	}
-	n, err := unix.EpollWait(p.epoll, p.events[:], ms)
-	if err != nil && err != unix.EINTR {
-		return fmt.Errorf("epoll_wait: %w", err)
+	n, errno := wait(p.epoll, &p.events[0], len(p.events), ms)
+	switch errno {
+	case 0:
+	case unix.EINTR:
+		return nil
+	default:
+		return fmt.Errorf("epoll_wait: %w", errno)
 	}
-	for i := range max(n, 0) {
+	for i := range int(n) {
 		if int(p.events[i].Fd) == p.event {
 			var count [8]byte
 			unix.Read(p.event, count[:])

@@ -1,0 +1,1 @@
+// Present so that the compiler takes functions without bodies (wait.go).

@@ -200,6 +200,7 @@ func TestPostsWithoutICE(t *testing.T) {
 	offer := recorded(t, "chromium-whip-vp8")
 	publisher := r.publish("live", settings{}, vp8)
 	viewer := r.watch("live", settings{}, vp8)
+	publisher.video().run(1, viewer) // all that the two peers run is running
 	var heap [3]uint64
 	for round := range heap {
 		before := census()
@@ -246,16 +247,30 @@ func TestPostsWithoutICE(t *testing.T) {
 	r.reaches("refused_sessions/sessions", 12)
 }
 
-// Who has keys is not pending any more.
+// Who has keys is not pending any more, which the service notes a moment after
+// the peer knows.
 func TestPendingEndsWithKeys(t *testing.T) {
 	r := start(t, "limits/pending_sessions=1")
 	publisher := r.publish("live", settings{}, vp8)
-	viewers := []*viewer{r.watch("live", settings{}, vp8), r.watch("live", settings{}, vp8)}
+	var viewers []*viewer
+	for range 2 {
+		r.eventually(func() string {
+			v, refused := r.tryWatch("live", settings{}, vp8)
+			if refused != nil {
+				return refused.Detail
+			}
+			viewers = append(viewers, v)
+			return ""
+		})
+	}
 	publisher.video().run(1, viewers...)
 	offer := recorded(t, "chromium-whep")
-	if _, _, refused := r.post("/whep/live", offer); refused != nil {
-		t.Errorf("one more: %+v", refused)
-	}
+	r.eventually(func() string {
+		if _, _, refused := r.post("/whep/live", offer); refused != nil {
+			return refused.Detail
+		}
+		return ""
+	})
 	if _, _, refused := r.post("/whep/live", offer); refused == nil || refused.status != 429 {
 		t.Errorf("another, while that one is pending: %+v", refused)
 	}

@@ -43,6 +43,7 @@ type rig struct {
 	tree    *attr.Tree
 	service *controlplane.Service
 	url     string
+	feeds   uint64 // made so far: no two send the same
 }
 
 // place says where a service listens and what it announces.
@@ -410,8 +411,9 @@ func (r *rig) tryPublish(stream string, set settings, codecs ...media) (*publish
 		must(r.T, err)
 		transceiver, err := pc.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
 		must(r.T, err)
+		r.feeds++
 		f := &feed{peer: p.peer, media: m, track: track, sender: transceiver.Sender(), wanted: make(chan rtcp.Packet, 1024),
-			random: rand.New(rand.NewPCG(uint64(m.pt), uint64(len(m.name))))}
+			random: rand.New(rand.NewPCG(r.feeds, 0))}
 		f.seq, f.ts = uint16(f.random.Uint32()), f.random.Uint32()
 		p.tracks[m.kind] = f
 		go f.listen()

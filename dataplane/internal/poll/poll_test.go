@@ -1,0 +1,208 @@
+package poll
+
+import (
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const forever = time.Duration(-1)
+
+func newPoller(t *testing.T) *Poller {
+	t.Helper()
+	p, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// bound ends a test that would wait for ever for what it tests.
+func bound(t *testing.T, what string) {
+	timer := time.AfterFunc(time.Minute, func() { panic(what) })
+	t.Cleanup(func() { timer.Stop() })
+}
+
+// A wake-up is never lost, wherever it falls between the look for work and the
+// sleep. Each side waits for the other, so that the owner goes to sleep just
+// when the next piece of work comes, again and again; a single loss stops both.
+func TestNoWakeUpIsLost(t *testing.T) {
+	bound(t, "a wake-up was lost")
+	rounds := int64(100_000)
+	if testing.Short() {
+		rounds = 10_000
+	}
+	p := newPoller(t)
+	var given, taken atomic.Int64
+	go func() {
+		for n := range rounds {
+			for taken.Load() < n {
+			}
+			given.Store(n + 1)
+			p.Wake()
+		}
+	}()
+	idle := func() bool { return given.Load() == taken.Load() }
+	for taken.Load() < rounds {
+		if !idle() {
+			taken.Store(given.Load())
+			continue
+		}
+		if err := p.Sleep(forever, idle); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The same with several that wake.
+func TestManyWake(t *testing.T) {
+	bound(t, "a wake-up was lost")
+	const wakers, each = 4, 5000
+	p := newPoller(t)
+	var given, taken atomic.Int64
+	for range wakers {
+		go func() {
+			for range each {
+				given.Add(1)
+				p.Wake()
+			}
+		}()
+	}
+	idle := func() bool { return given.Load() == taken.Load() }
+	for taken.Load() < wakers*each {
+		taken.Store(given.Load())
+		if err := p.Sleep(forever, func() bool { return idle() && taken.Load() < wakers*each }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Work that came before the sleep was announced woke nobody: Sleep looks once
+// more, and does not sleep.
+func TestSleepLooksOnceMore(t *testing.T) {
+	bound(t, "slept while there was work")
+	p := newPoller(t)
+	asked := 0
+	if err := p.Sleep(forever, func() bool { asked++; return false }); err != nil || asked != 1 {
+		t.Errorf("asked %d times, %v", asked, err)
+	}
+}
+
+// A Wake during the look, when the sleep is announced already, ends the sleep.
+func TestWakeDuringTheLook(t *testing.T) {
+	bound(t, "slept through a wake-up")
+	p := newPoller(t)
+	if err := p.Sleep(forever, func() bool { p.Wake(); return true }); err != nil {
+		t.Error(err)
+	}
+	if n := pending(p); n != 0 {
+		t.Errorf("%d wake-ups are left to end sleeps to come", n)
+	}
+}
+
+// Waking who is awake costs no system call and ends no later sleep; neither do
+// several wake-ups of one sleeper cost more than one.
+func TestWakeOnlySleepers(t *testing.T) {
+	p := newPoller(t)
+	for _, slept := range []bool{false, true} {
+		if slept {
+			p.Sleep(0, func() bool { return true })
+		}
+		p.Wake()
+		if n := pending(p); n != 0 {
+			t.Errorf("%d wake-ups for a thread that was awake, slept before: %v", n, slept)
+		}
+	}
+	p.Sleep(forever, func() bool { p.Wake(); p.Wake(); p.Wake(); return false })
+	if n := pending(p); n != 1 {
+		t.Errorf("%d wake-ups for one sleep", n)
+	}
+}
+
+// pending takes the wake-ups that are written and not yet read.
+func pending(p *Poller) uint64 {
+	var count [8]byte
+	if n, _ := unix.Read(p.event, count[:]); n != 8 {
+		return 0
+	}
+	return uint64(count[0])
+}
+
+// A sleep does not end early, or the loop would spin to its deadline. A signal
+// of the runtime may end one, but not each of many.
+func TestTimeout(t *testing.T) {
+	bound(t, "slept for ever")
+	p := newPoller(t)
+	for _, timeout := range []time.Duration{0, 1, 1900 * time.Microsecond} {
+		var slept time.Duration
+		for range 20 {
+			before := time.Now()
+			if err := p.Sleep(timeout, func() bool { return true }); err != nil {
+				t.Fatal(err)
+			}
+			slept = max(slept, time.Since(before))
+			if slept >= timeout {
+				break
+			}
+		}
+		if slept < timeout {
+			t.Errorf("slept %v of %v", slept, timeout)
+		}
+	}
+}
+
+func TestSocketsWake(t *testing.T) {
+	bound(t, "a datagram wakes nobody")
+	p := newPoller(t)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	if err := p.Add(pair[0]); err != nil {
+		t.Fatal(err)
+	}
+	idle := func() bool { return true }
+	p.Sleep(forever, idle) // a new socket can be written to
+	for range 3 {
+		if _, err := unix.Write(pair[1], []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		// Not read between: each datagram is an edge.
+		if err := p.Sleep(forever, idle); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Add(pair[0]); err == nil {
+		t.Error("a socket is watched twice")
+	}
+}
+
+func TestCloseGivesDescriptorsBack(t *testing.T) {
+	before := descriptors(t)
+	p, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+	if err := p.Sleep(0, func() bool { return true }); err == nil {
+		t.Error("a closed poller sleeps")
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(open)
+}

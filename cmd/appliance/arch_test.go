@@ -33,11 +33,12 @@ var policy = []room{
 	{"dataplane/msg", true, "dataplane/codec dataplane/pkt dataplane/wire", "the vocabulary of both planes: words for what the leaves name, no behaviour"},
 	{"dataplane/history", true, "dataplane/clock dataplane/wire", "keeps packets; does not know who reads them"},
 	{"dataplane/ice", true, "dataplane/clock dataplane/pkt dataplane/wire", "answers checks and knows addresses; nothing of media"},
-	{"dataplane/srtp", true, "dataplane/msg", "seals and opens packets; the only package that runs pion's ciphers"},
+	{"dataplane/srtp", true, "dataplane/msg dataplane/wire", "seals and opens packets; the only package that runs pion's ciphers"},
 	{"dataplane/rewrite", true, "dataplane/clock dataplane/history dataplane/wire", "one viewer's numbering; nothing of keys or addresses"},
 	{"dataplane/feedback", true, "dataplane/clock dataplane/wire", "arithmetic over reports; nothing of sessions"},
 	{"dataplane/engine", true, "dataplane/clock dataplane/codec dataplane/feedback dataplane/history dataplane/ice dataplane/msg dataplane/pkt dataplane/rewrite dataplane/srtp dataplane/wire",
 		"composes the leaves into one shard's brain; runs in simulations, so nothing of the shell"},
+	{"dataplane/simnet", true, "dataplane/clock dataplane/pkt", "a network for simulations of whatever speaks datagrams"},
 	{"dataplane/source", false, "dataplane/clock dataplane/msg", "a publisher that is not a peer speaks the same vocabulary, and paces itself"},
 
 	{"dataplane/internal/arena", false, "", "memory for what holds keys, whatever lies in it"},

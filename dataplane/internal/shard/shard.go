@@ -139,23 +139,31 @@ func (s *Shard) post(m any) {
 // Events returns what the engine reports; closed when the shard has stopped.
 func (s *Shard) Events() <-chan msg.Event { return s.events }
 
-// Stop ends the loop and waits for it. Safe for concurrent use, once.
+// Stop ends the loop, if Start was called, and waits for it; the socket is closed
+// then. Safe for concurrent use, once.
 func (s *Shard) Stop() {
 	close(s.stop)
+	if s.peers == nil {
+		s.release()
+		return
+	}
 	s.poller.Wake()
 	<-s.done
+}
+
+// release gives back what the shard owns.
+func (s *Shard) release() {
+	s.socket.Close()
+	s.poller.Close()
+	close(s.events)
+	close(s.done)
 }
 
 func (s *Shard) run() {
 	// Not unlocked at the end: the thread, with its affinity, dies with the loop.
 	runtime.LockOSThread()
 	s.pin()
-	defer func() {
-		close(s.done)
-		close(s.events)
-		s.socket.Close()
-		s.poller.Close()
-	}()
+	defer s.release()
 	for !s.stopping() {
 		if s.turn() {
 			continue

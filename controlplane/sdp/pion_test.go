@@ -127,7 +127,9 @@ func TestPeerConnectionSubscribes(t *testing.T) {
 				}
 				s := mustSubscribe(t, offer(t, pc), tracks...)
 				take(t, pc, s)
-				d, err := pc.RemoteDescription().Unmarshal()
+				// Of a copy: pion reads its own at the same time.
+				remote := webrtc.SessionDescription{SDP: pc.RemoteDescription().SDP}
+				d, err := remote.Unmarshal()
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -1,6 +1,23 @@
 package engine
 
-import "fmt"
+import (
+	"fmt"
+
+	"sluice/dataplane/msg"
+)
+
+// Remotes returns how many remote addresses are known, of this shard's and of
+// others' sessions.
+func (e *Engine) Remotes() int { return len(e.byRemote) + len(e.foreign) }
+
+// Rollover returns the highest SRTP index of each stream that a session sends.
+func (e *Engine) Rollover(id msg.SessionID) (highest []uint64) {
+	s := e.sessions.Get(e.byID[id])
+	for i := range s.nIn {
+		highest = append(highest, e.ingresses.Get(s.ingress[i]).stream.Highest())
+	}
+	return highest
+}
 
 // Leaks says what indexes still hold once all sessions and routes are gone.
 func (e *Engine) Leaks() string {

@@ -50,6 +50,7 @@ type world struct {
 	sessions   map[msg.SessionID]*peer
 	keyed      map[msg.SessionID]bool
 	closed     int
+	onClosed   func(msg.SessionClosed)
 	remotes    map[pkt.Addr]*remoteState
 	sourceByID map[uint32]*source
 	flights    map[flight]flown
@@ -58,6 +59,7 @@ type world struct {
 	sources    uint32
 	routes     msg.RouteID
 	lossy      bool // new links are
+	perfect    bool // new links are, without any delay
 	muted      bool // publishers publish nothing
 	counts     counts
 }
@@ -102,6 +104,9 @@ func (w *world) fail(invariant, format string, args ...any) {
 
 // newLink is a link as bad as the world is.
 func (w *world) newLink() simnet.Link {
+	if w.perfect {
+		return simnet.Link{}
+	}
 	l := simnet.Link{Delay: w.rand.Duration(40 * time.Millisecond), Jitter: w.rand.Duration(30 * time.Millisecond)}
 	if w.lossy {
 		l.Loss = float64(w.rand.IntN(10)) / 100
@@ -335,6 +340,9 @@ func (w *world) event(ev msg.Event) {
 		}
 		w.command(ev.ID.Shard(), msg.SendDatagram{ID: ev.ID, Path: ev.Path, Data: []byte{22, 9, 9}})
 	case msg.SessionClosed:
+		if w.onClosed != nil {
+			w.onClosed(ev)
+		}
 		if p := w.sessions[ev.ID]; p != nil {
 			if !p.gone {
 				w.fail("sessions live while they check", "%v was closed: %v", ev.ID, ev.Reason)

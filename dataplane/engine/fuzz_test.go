@@ -1,0 +1,246 @@
+package engine_test
+
+import (
+	"testing"
+	"time"
+
+	"sluice/dataplane/clock"
+	"sluice/dataplane/codec"
+	"sluice/dataplane/engine"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
+	"sluice/dataplane/srtp"
+	"sluice/dataplane/wire"
+)
+
+// fuzzer drives two engines with what a byte string says, within the contract
+// of commands: routes are there before sessions, keys are installed once.
+type fuzzer struct {
+	t       *testing.T
+	script  []byte
+	now     clock.Time
+	engines [2]*engine.Engine
+	tx      *pkt.Batch
+	peers   [4]fuzzPeer
+	serial  uint64
+}
+
+// fuzzPeer is a session with a client that knows its keys: what is hostile may
+// be authentic.
+type fuzzPeer struct {
+	id    msg.SessionID
+	there bool
+	keyed bool
+	keys  msg.Keys
+	sends *srtp.Context
+	index uint64
+	rtcp  uint32
+	path  pkt.Path
+}
+
+const fuzzRoute = msg.RouteID(9)
+
+func (f *fuzzer) byte() byte {
+	if len(f.script) == 0 {
+		return 0
+	}
+	b := f.script[0]
+	f.script = f.script[1:]
+	return b
+}
+
+// bytes takes up to n bytes, filled up with zeros to n.
+func (f *fuzzer) bytes(n int) []byte {
+	b := make([]byte, n, n+srtp.MaxOverhead)
+	f.script = f.script[copy(b, f.script):]
+	return b
+}
+
+func ufragOf(shard, i int) string { return string(rune('A'+shard)) + "ufrag-" + string(rune('0'+i)) }
+
+func (f *fuzzer) step() {
+	op := f.byte()
+	i := int(op>>4) % len(f.peers)
+	p := &f.peers[i]
+	shard := int(f.byte()) % 2 // where a datagram lands
+	switch op & 0x0f {
+	case 0:
+		f.join(i, p)
+	case 1:
+		f.command(p, msg.RemoveSession{ID: p.id})
+		p.there = false
+	case 2:
+		if p.there && !p.keyed {
+			p.keyed = true
+			f.command(p, msg.InstallKeys{ID: p.id, Path: p.path, Keys: p.keys})
+		}
+	case 3:
+		f.serial++
+		f.datagram(shard, p, bindingRequest(ufragOf(p.id.Shard(), i), "password", f.serial))
+	case 4:
+		p.path.Remote.Port = uint16(f.byte() & 7)
+	case 5:
+		f.now = f.now.Add(time.Duration(f.byte()) * 5 * time.Millisecond)
+		for _, e := range f.engines {
+			e.HandleTimeout(f.now)
+		}
+	case 6:
+		f.now = f.now.Add(time.Duration(f.byte()) * time.Second / 4)
+		for _, e := range f.engines {
+			e.HandleTimeout(f.now)
+		}
+	case 7:
+		f.datagram(shard, p, f.bytes(int(f.byte())))
+	case 8, 9, 10:
+		f.media(shard, p)
+	case 11, 12:
+		f.report(shard, p)
+	case 13:
+		f.engines[shard].HandleCommand(f.now, msg.Inject{Route: fuzzRoute + 1, Packet: f.bytes(int(f.byte()))})
+	case 14:
+		f.command(p, msg.SendDatagram{ID: p.id, Path: p.path, Data: f.bytes(int(f.byte()))})
+	case 15:
+		for i, e := range f.engines {
+			f.route(i, e, int(op>>4)%2)
+		}
+	}
+	f.drain()
+}
+
+func (f *fuzzer) route(i int, e *engine.Engine, home int) {
+	e.HandleCommand(f.now, msg.AddRoute{Route: fuzzRoute, Kind: msg.Video, Codec: codec.H264, ClockRate: 90000, Home: home, Shards: 3})
+	e.HandleCommand(f.now, msg.AddRoute{Route: fuzzRoute + 1, Kind: msg.Audio, Codec: codec.Opus, ClockRate: 48000, Home: home, Shards: 3})
+}
+
+func (f *fuzzer) command(p *fuzzPeer, c msg.Command) {
+	f.engines[p.id.Shard()].HandleCommand(f.now, c)
+}
+
+// join makes a session: an even one publishes, an odd one watches.
+func (f *fuzzer) join(i int, p *fuzzPeer) {
+	if p.there {
+		f.command(p, msg.RemoveSession{ID: p.id})
+	}
+	f.serial++
+	shard := int(f.byte()) % 2
+	*p = fuzzPeer{id: msg.NewSessionID(shard, f.serial), there: true, path: p.path}
+	p.keys = msg.Keys{Profile: []msg.Profile{msg.ProfileAES128GCM, msg.ProfileAES128CMSHA180}[f.serial%2], Local: msg.MasterKey{Key: [32]byte{byte(f.serial)}}}
+	var err error
+	if p.sends, err = srtp.NewContext(&msg.Keys{Profile: p.keys.Profile, Local: p.keys.Remote, Remote: p.keys.Local}, &srtp.Scratch{}); err != nil {
+		f.t.Fatal(err)
+	}
+	feedback := msg.Feedback{NACK: true, PLI: true, FIR: true, TransportCC: true}
+	ids := wire.ExtIDs{wire.ExtMID: 1, wire.ExtTransportCC: 2, wire.ExtAudioLevel: 3, wire.ExtColorSpace: 4}
+	add := msg.AddSession{ID: p.id, Ufrag: ufragOf(shard, i), Pwd: "password"}
+	if i%2 == 0 {
+		add.Receive = []msg.Receive{
+			{Route: fuzzRoute, Kind: msg.Video, Codec: codec.H264, ClockRate: 90000, MID: "0", PT: 96, RTXPT: 97, ExtIDs: ids, Feedback: feedback},
+			{Route: fuzzRoute + 1, Kind: msg.Audio, Codec: codec.Opus, ClockRate: 48000, MID: "1", PT: 111, ExtIDs: ids, Feedback: feedback},
+		}
+	} else {
+		add.Send = []msg.Send{
+			{Route: fuzzRoute, Kind: msg.Video, ClockRate: 90000, MID: "0", PT: 96, RTXPT: 97, SSRC: 1, RTXSSRC: 2, ExtIDs: ids, ExtMixed: true, Feedback: feedback},
+			{Route: fuzzRoute + 1, Kind: msg.Audio, ClockRate: 48000, MID: "1", PT: 111, SSRC: 3, ExtIDs: ids, Feedback: feedback},
+		}
+	}
+	f.command(p, add)
+}
+
+// media sends an authentic packet whose header and payload the script wrote.
+func (f *fuzzer) media(shard int, p *fuzzPeer) {
+	if !p.keyed {
+		return
+	}
+	b := f.bytes(20 + int(f.byte()))
+	b[0] = b[0]&0x3f | 0x80
+	var h wire.RTP
+	if !wire.ParseRTP(b, &h) {
+		b[0] = 0x80
+	}
+	p.index += uint64(b[2] & 3)
+	b[2], b[3] = byte(p.index>>8), byte(p.index)
+	b[8], b[9], b[10], b[11] = 0, 0, 0, b[11]&3+1
+	if n := p.sends.ProtectRTP(b[:cap(b)], len(b), uint32(b[11]), p.index); n > 0 {
+		f.datagram(shard, p, b[:n:n])
+	}
+}
+
+// report sends an authentic compound that the script wrote.
+func (f *fuzzer) report(shard int, p *fuzzPeer) {
+	if !p.keyed {
+		return
+	}
+	b := f.bytes(12 + int(f.byte()))
+	b[0], b[1] = b[0]&0x3f|0x80, 200+b[1]%8
+	b[4], b[5], b[6], b[7] = 0, 0, 0, b[7]&3+1
+	p.rtcp++
+	if n := p.sends.ProtectRTCP(b[:cap(b)], len(b), uint32(b[7]), p.rtcp); n > 0 {
+		f.datagram(shard, p, b[:n:n])
+	}
+}
+
+func (f *fuzzer) datagram(shard int, p *fuzzPeer, b []byte) {
+	e := f.engines[shard]
+	sum := drops(e)
+	e.HandleDatagrams(f.now, []pkt.Datagram{{Path: p.path, Arrived: f.now, Data: b}})
+	if drops(e) != sum+1 {
+		f.t.Fatalf("%d decisions about one datagram", drops(e)-sum)
+	}
+}
+
+func (f *fuzzer) drain() {
+	for range 3 { // a relay can cause one more
+		for i, e := range f.engines {
+			for more := true; more; f.tx.Reset() {
+				more = e.PollTransmit(f.tx)
+			}
+			for m := (engine.Relay{}); e.PollRelay(1-i, &m); {
+				m.Data = append([]byte(nil), m.Data...)
+				f.engines[1-i].HandleRelay(f.now, i, &m)
+			}
+			for ev := msg.Event(nil); e.PollEvent(&ev); {
+			}
+		}
+	}
+}
+
+// FuzzEngine holds that nothing a peer sends, with or without keys, at whatever
+// time and in whatever order, makes an engine panic or lose count, and that
+// everything is free in the end.
+func FuzzEngine(f *testing.F) {
+	joined := []byte{0x00, 0, 0, 0x10, 0, 1, 0x03, 0, 0x13, 1, 0x02, 0, 0x12, 0} // a publisher, a viewer, checked and keyed
+	video := []byte{0x08, 0, 30, 0x80, 96, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x67, 0x42, 0xe0, 0x1f, 0xda}
+	f.Add(joined)
+	f.Add(append(append([]byte(nil), joined...), video...))
+	f.Add(append(append(append([]byte(nil), joined...), video...), 0x1b, 1, 20, 0x81, 205-200, 0, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0xff, 0xff))
+	f.Add(append(append([]byte(nil), joined...), 0x08, 1, 60, 0xb0, 96, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xbe, 0xde, 0, 1, 0x10, '0', 0, 0, 1, 2, 3, 6, 200, 0x01, 0))
+	f.Fuzz(func(t *testing.T, script []byte) {
+		if len(script) > 4096 {
+			return
+		}
+		z := &fuzzer{t: t, script: script, now: clock.Time(time.Second), tx: pkt.NewBatch(make([]byte, 8<<10), 8)}
+		for i := range z.engines {
+			z.engines[i] = engine.New(engine.Config{Shard: i, Shards: 2, Sessions: 8, Streams: 8, Seed: 1, NTPOrigin: ntpOrigin}, engine.DefaultSettings())
+			z.route(i, z.engines[i], 0)
+		}
+		for i := range z.peers {
+			z.peers[i].path = pkt.Path{Remote: pkt.Addr{Port: uint16(i)}, Local: local}
+		}
+		for len(z.script) > 0 {
+			z.step()
+		}
+		for i := range z.peers {
+			if z.peers[i].there {
+				z.command(&z.peers[i], msg.RemoveSession{ID: z.peers[i].id})
+			}
+		}
+		z.drain()
+		for i, e := range z.engines {
+			e.HandleCommand(z.now, msg.RemoveRoute{Route: fuzzRoute})
+			e.HandleCommand(z.now, msg.RemoveRoute{Route: fuzzRoute + 1})
+			if st := e.Stats(); st.Sessions+st.Ingresses+st.Egresses != 0 || e.Leaks() != "" {
+				t.Fatalf("shard %d: %d sessions, %d ingresses, %d egresses left, %s", i, st.Sessions, st.Ingresses, st.Egresses, e.Leaks())
+			}
+		}
+	})
+}

@@ -158,3 +158,26 @@ func TestLowerResendLimitHolds(t *testing.T) {
 		t.Errorf("%d sent again in the next second, want 2", n)
 	}
 }
+
+// TestBehind: a socket that takes nothing for longer than the history is long
+// costs viewers, and shards that follow, the oldest packets and nothing else.
+func TestBehind(t *testing.T) {
+	b := newBurst(t, 2, 2)
+	b.handle(0, b.frame(true))
+	e := b.engines[0]
+	forwarded, before := e.Counters.Forwarded, e.Counters.Relayed
+	const frames = 200
+	for range frames {
+		e.HandleDatagrams(b.now, b.frame(false))
+	}
+	b.drain()
+	viewer, relayed := e.Counters.Forwarded-forwarded, e.Counters.Relayed-before
+	lost, unrelayed := e.Counters.Drops[wire.DropViewerBehind], e.Counters.Drops[wire.DropRelayFull]
+	if lost == 0 || viewer+lost != frames*packetsInFrame || unrelayed == 0 || relayed+unrelayed != frames*packetsInFrame {
+		t.Errorf("%d sent and %d lost, %d relayed and %d not, of %d", viewer, lost, relayed, unrelayed, frames*packetsInFrame)
+	}
+	kept := e.Counters.Forwarded
+	if b.handle(0, b.frame(false)); e.Counters.Forwarded-kept != packetsInFrame {
+		t.Error("the viewer does not go on")
+	}
+}

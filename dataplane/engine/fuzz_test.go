@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -209,11 +210,20 @@ func (f *fuzzer) drain() {
 // everything is free in the end.
 func FuzzEngine(f *testing.F) {
 	joined := []byte{0x00, 0, 0, 0x10, 0, 1, 0x03, 0, 0x13, 1, 0x02, 0, 0x12, 0} // a publisher, a viewer, checked and keyed
-	video := []byte{0x08, 0, 30, 0x80, 96, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x67, 0x42, 0xe0, 0x1f, 0xda}
-	f.Add(joined)
-	f.Add(append(append([]byte(nil), joined...), video...))
-	f.Add(append(append(append([]byte(nil), joined...), video...), 0x1b, 1, 20, 0x81, 205-200, 0, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0xff, 0xff))
-	f.Add(append(append([]byte(nil), joined...), 0x08, 1, 60, 0xb0, 96, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xbe, 0xde, 0, 1, 0x10, '0', 0, 0, 1, 2, 3, 6, 200, 0x01, 0))
+	media := func(header ...byte) []byte {                                       // 20 bytes of packet, the payload starting a keyframe
+		return append(append([]byte{0x08, 0, 0}, header...), 0x67, 0x42, 0xe0, 0x1f, 0xda, 1, 2, 3)
+	}
+	video, audio := media(0x80, 96, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0), media(0x80, 111, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1)
+	again := media(0x80, 97, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2)
+	exts := append([]byte{0x08, 1, 20, 0xb0, 96, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xbe, 0xde, 0, 2, 0x10, '0', 0x40, 7, 0x21, 0, 1, 0}, make([]byte, 16)...)
+	report := append([]byte{0x0b, 0, 16, 0x80, 0, 0, 6, 0, 0, 0, 0}, make([]byte, 20)...)
+	nack := []byte{0x1b, 1, 4, 0x81, 5, 0, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0x40, 0, 0xff, 0xff}
+	pli := []byte{0x1b, 0, 0, 0x81, 6, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1}
+	inject := []byte{0x0d, 0, 14, 0x80, 111, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 7, 7}
+	later := []byte{0x05, 0, 30}
+	f.Add(bytes.Join([][]byte{joined, video, audio, later, nack, pli, report, video, later, later}, nil))
+	f.Add(bytes.Join([][]byte{joined, video, again, exts, later, video, video, nack, {0x1f, 0}, video, {0x06, 0, 200}}, nil))
+	f.Add(bytes.Join([][]byte{{0x10, 0, 1}, {0x13, 0}, {0x12, 0}, inject, inject, later, {0x11, 0}, {0x0e, 0, 3, 22, 1, 1}}, nil))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		if len(script) > 4096 {
 			return

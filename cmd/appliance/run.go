@@ -223,9 +223,8 @@ func (a *appliance) serveTLS(plain net.Addr, handler http.Handler) error {
 func (a *appliance) certificate() certs.Config {
 	// systemd says where a service may keep its state (systemd.exec(5)).
 	c := certs.Config{StateDir: cmp.Or(os.Getenv("STATE_DIRECTORY"), certs.StateDir), Log: a.log, Names: func() ([]string, []netip.Addr) {
-		name, _ := os.Hostname()
-		addrs, _ := host.FromTree(a.tree, netip.IPv6Unspecified())
-		return []string{name, "localhost"}, append(addrs, netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback())
+		addrs, _ := host.FromTree(a.tree, netip.IPv6Unspecified()) // none is no reason to have no certificate
+		return certs.MachineNames(addrs)
 	}}
 	c.Files(a.tree)
 	return c

@@ -27,6 +27,7 @@ var policy = []room{
 	{"netopt/host", false, "netopt/attr", "what the host has; says it through attributes"},
 
 	{"dataplane/clock", true, "", "instants; everything below the door counts in them"},
+	{"dataplane/histogram", true, "", "counts durations, whatever they are of"},
 	{"dataplane/codec", true, "", "what a payload says, whatever packet it came in"},
 	{"dataplane/wire", true, "dataplane/clock", "bytes as they are on the wire; NTP times among them"},
 	{"dataplane/pkt", true, "dataplane/clock", "packets and slabs: the currency, so it knows nobody who pays with it"},

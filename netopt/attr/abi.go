@@ -63,6 +63,8 @@ func (d *Decl) abi() string {
 
 func (d *Decl) rangeText() string {
 	switch {
+	case d.Kind == KindHistogram:
+		return d.boundsText()
 	case d.Label != "":
 		return d.Label + " is one of " + strings.Join(d.Values, ", ")
 	case d.Kind == KindEnum:

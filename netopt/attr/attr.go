@@ -56,6 +56,8 @@ type Decl struct {
 	Values []string
 	Label  string
 
+	Bounds []float64 // upper ends of a Histogram's buckets, ascending; there is one more, without end
+
 	// Check says what is wrong with a Text or one entry of a List beyond its
 	// length, in words that can follow the value: "is not an IP address". It
 	// must be a pure function.
@@ -72,8 +74,8 @@ type Decl struct {
 // Kind says what the values of a declaration are.
 type Kind uint8
 
-// The kinds. Int to List are configuration (or facts, if RO), Counter and Gauge
-// are metrics.
+// The kinds. Int to List are configuration (or facts, if RO), Counter and those
+// after it are metrics.
 const (
 	KindInt Kind = iota
 	KindBool
@@ -82,10 +84,11 @@ const (
 	KindList
 	KindCounter
 	KindGauge
+	KindHistogram
 )
 
 func (k Kind) String() string {
-	return [...]string{"integer", "boolean", "text", "enumeration", "list", "counter", "gauge"}[k]
+	return [...]string{"integer", "boolean", "text", "enumeration", "list", "counter", "gauge", "histogram"}[k]
 }
 
 // Metric reports whether the kind is filled at each scrape instead of set.

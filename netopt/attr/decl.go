@@ -9,7 +9,7 @@ import (
 
 // valid says what is wrong with the declaration itself.
 func (d *Decl) valid() error {
-	for _, rule := range []func() error{d.validPath, d.validUnit, d.validRange, d.validWords, d.validDoc} {
+	for _, rule := range []func() error{d.validPath, d.validUnit, d.validRange, d.validWords, d.validBounds, d.validDoc} {
 		if err := rule(); err != nil {
 			return err
 		}

@@ -1,9 +1,6 @@
 package attr
 
-import (
-	"strconv"
-	"strings"
-)
+import "strings"
 
 // Sample is every metric of a tree at one moment. It is filled by the tree's
 // collectors and belongs to one goroutine.
@@ -27,7 +24,7 @@ func (t *Tree) Sample() *Sample {
 	s := &Sample{map[*Decl][]float64{}}
 	for _, d := range t.decls {
 		if d.Kind.Metric() {
-			s.values[d] = make([]float64, max(1, len(d.Values)))
+			s.values[d] = make([]float64, d.width())
 		}
 	}
 	for _, f := range *t.collectors.Load() {
@@ -36,8 +33,8 @@ func (t *Tree) Sample() *Sample {
 	return s
 }
 
-// Values returns the numbers of a metric: one, or for a vector one for each of
-// its Values.
+// Values returns the numbers of a counter or gauge: one, or for a vector one for
+// each of its Values.
 func (s *Sample) Values(d *Decl) []float64 { return s.of(d) }
 
 func (s *Sample) of(d *Decl) []float64 {
@@ -49,12 +46,15 @@ func (s *Sample) of(d *Decl) []float64 {
 }
 
 func (s *Sample) text(d *Decl) string {
+	if d.Kind == KindHistogram {
+		return s.histogramText(d)
+	}
 	var b strings.Builder
 	for i, v := range s.of(d) {
 		if d.Label != "" {
 			b.WriteString(d.Values[i] + " ")
 		}
-		b.WriteString(strconv.FormatFloat(v, 'f', -1, 64) + "\n")
+		b.WriteString(decimal(v) + "\n")
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -37,8 +37,7 @@ func Handler(tree *attr.Tree) http.Handler {
 	})
 }
 
-// NewCollector returns the collector of every counter and gauge that tree
-// declares. Their names are those of attr's MetricName.
+// NewCollector returns the collector of every metric that tree declares. Their names are those of attr's MetricName.
 func NewCollector(tree *attr.Tree) prometheus.Collector {
 	c := &collector{tree: tree}
 	tree.Walk("", func(d *attr.Decl, _ string) {
@@ -81,6 +80,10 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	sample := c.tree.Sample()
 	for _, m := range c.metrics {
+		if m.decl.Kind == attr.KindHistogram {
+			ch <- m.histogram(sample)
+			continue
+		}
 		for i, v := range sample.Values(m.decl) {
 			var label []string
 			if m.decl.Label != "" {
@@ -89,4 +92,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, v, label...)
 		}
 	}
+}
+
+func (m *metric) histogram(sample *attr.Sample) prometheus.Metric {
+	below, count, sum := sample.Buckets(m.decl)
+	buckets := map[float64]uint64{}
+	for i, n := range below {
+		buckets[m.decl.Bounds[i]] = n
+	}
+	return prometheus.MustNewConstHistogram(m.desc, count, sum, buckets)
 }

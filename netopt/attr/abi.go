@@ -45,12 +45,17 @@ func (d *Decl) abi() string {
 	field("Kind", d.Kind.String())
 	field("Range", d.rangeText())
 	field("Unit", d.Unit)
-	if d.Kind.Metric() {
+	switch {
+	case d.Kind.Metric():
 		field("Metric", d.MetricName())
-	} else {
+	case d.Kind != KindObject:
 		field("Default", strings.Join(strings.Fields(d.Initial()), " "))
 	}
-	field("Mode", fmt.Sprintf("%04o%s", d.Mode.Perm(), map[Mode]string{Boot: ", fixed at start"}[d.Mode]))
+	if d.Kind == KindObject {
+		field("Mode", "0755, made by mkdir, removed by rmdir")
+	} else {
+		field("Mode", fmt.Sprintf("%04o%s", d.Mode.Perm(), map[Mode]string{Boot: ", fixed at start"}[d.Mode]))
+	}
 	b.WriteString("Description:\n")
 	for i, p := range d.Paragraphs() {
 		if i > 0 {
@@ -65,6 +70,8 @@ func (d *Decl) rangeText() string {
 	switch {
 	case d.Kind == KindHistogram:
 		return d.boundsText()
+	case d.Kind == KindObject:
+		return "at most " + d.limit.Path + ", one more is counted in " + d.refused.Path
 	case d.Label != "":
 		return d.Label + " is one of " + strings.Join(d.Values, ", ")
 	case d.Kind == KindEnum:

@@ -34,7 +34,8 @@
 package attr
 
 // Decl declares one attribute or metric. The path names it for good: lower case
-// segments of [a-z0-9_] between slashes, ending in the unit.
+// segments of [a-z0-9_] between slashes, ending in the unit. The segment <name>
+// stands for the names of objects, see Class.
 type Decl struct {
 	Path string
 	Kind Kind // set by the Table's method
@@ -65,30 +66,35 @@ type Decl struct {
 
 	Stability Stability
 	Since     string // the version that brought it
+
 	// Doc says what it is, what special values mean and what it costs, in
 	// sentences; the first one is the metric's help. An empty line parts
 	// paragraphs, other white space does not matter.
 	Doc string
+
+	limit, refused *Decl // of a class
 }
 
 // Kind says what the values of a declaration are.
 type Kind uint8
 
-// The kinds. Int to List are configuration (or facts, if RO), Counter and those
-// after it are metrics.
+// The kinds. Int to List are configuration (or facts, if RO), Object is a
+// directory that an operator makes (see Class), Counter and those after it are
+// metrics.
 const (
 	KindInt Kind = iota
 	KindBool
 	KindText
 	KindEnum
 	KindList
+	KindObject
 	KindCounter
 	KindGauge
 	KindHistogram
 )
 
 func (k Kind) String() string {
-	return [...]string{"integer", "boolean", "text", "enumeration", "list", "counter", "gauge", "histogram"}[k]
+	return [...]string{"integer", "boolean", "text", "enumeration", "list", "object", "counter", "gauge", "histogram"}[k]
 }
 
 // Metric reports whether the kind is filled at each scrape instead of set.
@@ -178,15 +184,17 @@ func (a Attr[T]) Get(t *Tree) T { return t.slot(a.decl).value.Load().typed.(T) }
 // as Tree.Set does.
 func (a Attr[T]) Put(t *Tree, v T) error {
 	s := t.slot(a.decl)
-	defer s.take()()
+	defer take(s.turn)()
 	return s.store(format(v))
 }
 
 // Watch calls f with the new value after each successful set, in the setter's
-// goroutine, one call at a time. f must not set the same attribute. To miss no
-// change, watch first and Get then. stop ends it, and is not for f to call.
+// goroutine, one call at a time. f must not set the same attribute, nor watch,
+// nor make or remove objects. To miss no change, watch first and Get then. stop
+// ends it, and is not for f to call.
 func (a Attr[T]) Watch(t *Tree, f func(T)) (stop func()) {
-	return t.slot(a.decl).watch(func(v *value) { f(v.typed.(T)) })
+	own := t.slot(a.decl)
+	return t.watch(func(s *slot) bool { return s == own }, func(_ *slot, v *value) { f(v.typed.(T)) })
 }
 
 // Counter is a declared metric that only grows.

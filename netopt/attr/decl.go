@@ -18,13 +18,39 @@ func (d *Decl) valid() error {
 }
 
 func (d *Decl) validPath() error {
-	for segment := range strings.SplitSeq(d.Path, "/") {
+	segments := strings.Split(d.Path, "/")
+	if i := slices.Index(segments, placeholder); i > 0 {
+		segments = slices.Delete(segments, i, i+1)
+	}
+	for _, segment := range segments {
 		if !isName(segment) {
 			return fmt.Errorf("segment %q is not [a-z][a-z0-9_]*", segment)
 		}
 	}
 	if strings.HasSuffix(d.Path, "_total") {
 		return errors.New("the name ends in _total: metrics are given that")
+	}
+	return nil
+}
+
+// validClass says what is wrong with the declaration of a class or of an
+// object's attribute, among all others.
+func (d *Decl) validClass(decls []*Decl) error {
+	dir, _, inObject := strings.Cut(d.Path, "/"+placeholder+"/")
+	has := func(match func(*Decl) bool) bool { return slices.ContainsFunc(decls, match) }
+	switch {
+	case (d.Kind == KindObject) != strings.HasSuffix(d.Path, "/"+placeholder):
+		return errors.New("the path of a class, and of nothing else, ends in /" + placeholder)
+	case d.Kind == KindObject && !has(func(o *Decl) bool { return under(o.Path, d.Path) && o != d }):
+		return errors.New("the objects have no attributes")
+	case d.Kind == KindObject && !(slices.Contains(decls, d.limit) && slices.Contains(decls, d.refused)):
+		return errors.New("its limit and its counter are not declared")
+	case !inObject:
+		return nil
+	case d.Kind.Metric() || d.Mode == RO || d.Mode == Boot:
+		return errors.New("an attribute of objects is RW or WO: objects are made while running, and make no series")
+	case !has(func(c *Decl) bool { return c.Kind == KindObject && c.Path == dir+"/"+placeholder }):
+		return errors.New("no class is declared for it")
 	}
 	return nil
 }
@@ -57,7 +83,7 @@ func (d *Decl) validRange() error {
 		return fmt.Errorf("length %d..%d is impossible", d.Min, d.Max)
 	case d.Kind != KindInt && !sized && (d.Min != 0 || d.Max != 0):
 		return fmt.Errorf("a %v has no range", d.Kind)
-	case d.Kind.Metric() && d.Default != "":
+	case (d.Kind.Metric() || d.Kind == KindObject) && d.Default != "":
 		return fmt.Errorf("a %v has no default", d.Kind)
 	case d.Check != nil && !sized:
 		return fmt.Errorf("a %v has no check", d.Kind)

@@ -15,6 +15,9 @@ const (
 	ERANGE Code = "ERANGE" // of this kind, but out of bounds
 	EACCES Code = "EACCES" // cannot be read or written (now)
 	ENOENT Code = "ENOENT" // no such attribute
+	EEXIST Code = "EEXIST" // there is one already
+	EPERM  Code = "EPERM"  // objects are neither made nor removed here
+	ENOSPC Code = "ENOSPC" // more objects than there may be
 )
 
 // Error says why an attribute was not read or written. Nothing has changed.

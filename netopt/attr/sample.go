@@ -27,6 +27,9 @@ func (t *Tree) Sample() *Sample {
 			s.values[d] = make([]float64, d.width())
 		}
 	}
+	for _, c := range t.classes {
+		Counter{c.decl.refused}.Add(s, c.refused.Load())
+	}
 	for _, f := range *t.collectors.Load() {
 		f(s)
 	}

@@ -9,49 +9,101 @@ import (
 
 // Tree holds the values of a set of declarations. All methods may be called
 // from any goroutine. Readers never wait; sets of one attribute come one after
-// another, each with its watchers.
+// another, each with its watchers, and so do the makings and removals of
+// objects.
 type Tree struct {
-	decls      []*Decl // sorted by path
-	paths      []string
-	slots      map[*Decl]*slot
-	byPath     map[string]*slot
+	// What is declared, objects aside. None of it changes.
+	decls   []*Decl // sorted by path
+	paths   []string
+	slots   map[*Decl]*slot
+	byPath  map[string]*slot
+	classes map[string]*class // by the directory of their objects
+	classOf map[*Decl]*class  // of the class itself, and of each attribute of its objects
+
 	collectors atomic.Pointer[[]func(*Sample)]
+
+	turn           chan struct{} // as a slot's, for objects and the watchers of all slots
+	watchers       []*watcher
+	objectWatchers []*func(path string, made bool)
 }
 
 // slot is the place of one value.
 type slot struct {
-	decl  *Decl
-	value atomic.Pointer[value]
+	decl     *Decl
+	declared *Decl // decl, or the pattern from which that of an object was made
+	value    atomic.Pointer[value]
 
 	// turn holds one token while nobody changes the slot. A channel and not a
 	// mutex, since this package keeps to the rules of the code it configures.
 	turn     chan struct{}
-	frozen   bool            // under turn
-	watchers []*func(*value) // under turn, in the order they came
+	frozen   bool       // under turn
+	gone     bool       // under turn: with its object
+	watchers []*watcher // under turn, in the order they came
+}
+
+// watcher is told of sets of all slots that match.
+type watcher struct {
+	match func(*slot) bool
+	tell  func(*slot, *value)
+}
+
+func newSlot(d, declared *Decl) *slot {
+	return &slot{decl: d, declared: declared, turn: newTurn()}
+}
+
+func newTurn() chan struct{} {
+	turn := make(chan struct{}, 1)
+	turn <- struct{}{}
+	return turn
+}
+
+// take waits for a turn and returns what ends it.
+func take(turn chan struct{}) (give func()) {
+	<-turn
+	return func() { turn <- struct{}{} }
 }
 
 // NewTree returns a tree of all declarations of tables at their defaults. A
 // declaration that is malformed, or clashes with another, is a mistake in the
 // program: NewTree panics and names it.
 func NewTree(tables ...*Table) *Tree {
-	t := &Tree{slots: map[*Decl]*slot{}, byPath: map[string]*slot{}}
+	t := &Tree{
+		slots: map[*Decl]*slot{}, byPath: map[string]*slot{},
+		classes: map[string]*class{}, classOf: map[*Decl]*class{},
+		turn: newTurn(),
+	}
 	t.collectors.Store(new([]func(*Sample)))
-	t.decls = merge(tables)
-	for _, d := range t.decls {
-		s := &slot{decl: d, turn: make(chan struct{}, 1)}
-		s.turn <- struct{}{}
-		t.slots[d], t.byPath[d.Path] = s, s
-		t.paths = append(t.paths, d.Path)
-		if d.Kind.Metric() {
-			continue
+	decls := merge(tables)
+	for _, d := range decls {
+		if d.Kind == KindObject {
+			c := newClass(d)
+			t.classes[c.dir], t.classOf[d] = c, c
 		}
-		v, err := d.parse(d.Initial())
-		if err != nil {
-			panic("attr: default of " + err.Error())
+	}
+	for _, d := range decls {
+		switch {
+		case d.pattern():
+			c := t.classes[d.Path[:strings.Index(d.Path, "/"+placeholder)]]
+			c.attrs, c.initial[d], t.classOf[d] = append(c.attrs, d), d.initial(), c
+		case d.Kind != KindObject:
+			s := newSlot(d, d)
+			t.slots[d], t.byPath[d.Path] = s, s
+			t.decls, t.paths = append(t.decls, d), append(t.paths, d.Path)
+			if !d.Kind.Metric() {
+				s.value.Store(d.initial())
+			}
 		}
-		s.value.Store(v)
 	}
 	return t
+}
+
+// initial is the default as a value.
+func (d *Decl) initial() *value {
+	v, err := d.parse(d.Initial())
+	if err != nil {
+		panic("attr: default of " + err.Error())
+	}
+	return v
 }
 
 func (t *Tree) slot(d *Decl) *slot {
@@ -76,10 +128,32 @@ func (t *Tree) find(path string) (*slot, error) {
 	if s := t.byPath[path]; s != nil {
 		return s, nil
 	}
-	if near := nearest(path, t.paths); near != "" {
-		return nil, fail(ENOENT, path, "no such attribute; the nearest is %s", near)
+	if o := t.objectAt(path); o != nil {
+		for _, s := range o.slots {
+			if s.decl.Path == path {
+				return s, nil
+			}
+		}
 	}
-	return nil, fail(ENOENT, path, "no such attribute")
+	return nil, t.absent(path)
+}
+
+// absent is the error for a path where nothing is.
+func (t *Tree) absent(path string) *Error {
+	candidates := t.paths
+	if o := t.objectAt(path); o != nil {
+		for _, s := range o.slots {
+			candidates = append(candidates[:len(candidates):len(candidates)], s.decl.Path)
+		}
+	} else if c, _ := t.split(path); c != nil {
+		for name := range *c.objects.Load() {
+			candidates = append(candidates[:len(candidates):len(candidates)], c.dir+"/"+name)
+		}
+	}
+	if near := nearest(path, candidates); near != "" {
+		return fail(ENOENT, path, "no such attribute; the nearest is %s", near)
+	}
+	return fail(ENOENT, path, "no such attribute")
 }
 
 // Get returns the value at path as text without a trailing newline: a list one
@@ -116,7 +190,10 @@ func (t *Tree) set(path, text string, old *string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer s.take()()
+	defer take(s.turn)()
+	if s.gone {
+		return false, t.absent(path)
+	}
 	if s.decl.Mode == RO {
 		return false, fail(EACCES, path, "can be read only")
 	}
@@ -133,7 +210,7 @@ func (t *Tree) set(path, text string, old *string) (bool, error) {
 func (t *Tree) Freeze() {
 	for _, s := range t.slots {
 		if s.decl.Mode == Boot {
-			give := s.take()
+			give := take(s.turn)
 			s.frozen = true
 			give()
 		}
@@ -144,51 +221,91 @@ func (t *Tree) Freeze() {
 // error is ENOENT.
 func (t *Tree) List(prefix string) ([]string, error) {
 	var paths []string
-	for _, p := range t.paths {
-		if under(p, prefix) {
-			paths = append(paths, p)
-		}
+	for _, s := range t.below(prefix) {
+		paths = append(paths, s.decl.Path)
 	}
-	if paths == nil && prefix != "" {
-		_, err := t.find(prefix)
-		return nil, err
+	if paths == nil && !t.isDir(prefix) {
+		return nil, t.absent(prefix)
 	}
 	return paths, nil
 }
 
-// Walk calls f for each declaration at and below prefix, sorted by path, with
-// its value as Get returns it ("" for what is write-only). All metrics are from
-// one sample.
+// Walk calls f for each attribute and metric at and below prefix, sorted by
+// path, with its declaration and its value as Get returns it ("" for what is
+// write-only). All metrics are from one sample. The declaration of an object's
+// attribute has the path of that attribute.
 func (t *Tree) Walk(prefix string, f func(d *Decl, text string)) {
 	var sample *Sample
-	for _, d := range t.decls {
-		switch {
-		case !under(d.Path, prefix):
-		case d.Kind.Metric():
-			if sample == nil {
-				sample = t.Sample()
-			}
-			f(d, sample.text(d))
-		default:
-			f(d, t.slots[d].shown(t.slots[d].value.Load()))
+	for _, s := range t.below(prefix) {
+		if !s.decl.Kind.Metric() {
+			f(s.decl, s.shown(s.value.Load()))
+			continue
 		}
+		if sample == nil {
+			sample = t.Sample()
+		}
+		f(s.decl, sample.text(s.decl))
 	}
 }
 
-// Watch calls f after each successful set of an attribute at or below prefix,
-// with its path and its value as Walk shows it. It runs in the setter's
-// goroutine; f must be quick, may be called for two attributes at once, and must
-// set nothing that it watches. stop ends it, and is not for f to call.
-func (t *Tree) Watch(prefix string, f func(path, text string)) (stop func()) {
-	var stops []func()
-	for _, s := range t.slots {
-		if under(s.decl.Path, prefix) && !s.decl.Kind.Metric() {
-			stops = append(stops, s.watch(func(v *value) { f(s.decl.Path, s.shown(v)) }))
+// below returns the slots at and below prefix, sorted by path.
+func (t *Tree) below(prefix string) []*slot {
+	var slots []*slot
+	for _, d := range t.decls {
+		if under(d.Path, prefix) {
+			slots = append(slots, t.slots[d])
 		}
 	}
+	fixed := len(slots)
+	for dir, c := range t.classes {
+		if !under(dir, prefix) && !under(prefix, dir) {
+			continue
+		}
+		for _, o := range *c.objects.Load() {
+			for _, s := range o.slots {
+				if under(s.decl.Path, prefix) {
+					slots = append(slots, s)
+				}
+			}
+		}
+	}
+	if len(slots) > fixed {
+		slices.SortFunc(slots, func(a, b *slot) int { return strings.Compare(a.decl.Path, b.decl.Path) })
+	}
+	return slots
+}
+
+// Watch calls f after each successful set of an attribute at or below prefix,
+// with its path and its value as Walk shows it; also of objects that are made
+// later. It runs in the setter's goroutine; f must be quick, may be called for
+// two attributes at once, and must set nothing that it watches, nor watch, nor
+// make or remove objects. stop ends it, and is not for f to call.
+func (t *Tree) Watch(prefix string, f func(path, text string)) (stop func()) {
+	return t.watch(func(s *slot) bool { return under(s.decl.Path, prefix) }, func(s *slot, v *value) {
+		f(s.decl.Path, s.shown(v))
+	})
+}
+
+func (t *Tree) watch(match func(*slot) bool, tell func(*slot, *value)) (stop func()) {
+	w := &watcher{match, tell}
+	defer take(t.turn)()
+	t.watchers = append(t.watchers, w)
+	t.eachMatch(w, func(s *slot) { s.watchers = append(s.watchers, w) })
 	return func() {
-		for _, stop := range stops {
-			stop()
+		defer take(t.turn)()
+		isW := func(other *watcher) bool { return other == w }
+		t.watchers = slices.DeleteFunc(t.watchers, isW)
+		t.eachMatch(w, func(s *slot) { s.watchers = slices.DeleteFunc(s.watchers, isW) })
+	}
+}
+
+// eachMatch calls f in the turn of each slot that w matches.
+func (t *Tree) eachMatch(w *watcher, f func(*slot)) {
+	for _, s := range t.below("") {
+		if !s.decl.Kind.Metric() && w.match(s) {
+			give := take(s.turn)
+			f(s)
+			give()
 		}
 	}
 }
@@ -199,12 +316,6 @@ func under(path, prefix string) bool {
 	return ok && (prefix == "" || rest == "" || rest[0] == '/')
 }
 
-// take waits for the slot's turn and returns what ends it.
-func (s *slot) take() (give func()) {
-	<-s.turn
-	return func() { s.turn <- struct{}{} }
-}
-
 // store parses, stores and tells the watchers, in this turn.
 func (s *slot) store(text string) error {
 	v, err := s.decl.parse(text)
@@ -212,8 +323,8 @@ func (s *slot) store(text string) error {
 		return err
 	}
 	s.value.Store(v)
-	for _, f := range s.watchers {
-		(*f)(v)
+	for _, w := range s.watchers {
+		w.tell(s, v)
 	}
 	return nil
 }
@@ -223,15 +334,6 @@ func (s *slot) shown(v *value) string {
 		return ""
 	}
 	return v.text
-}
-
-func (s *slot) watch(f func(*value)) (stop func()) {
-	defer s.take()()
-	s.watchers = append(s.watchers, &f)
-	return func() {
-		defer s.take()()
-		s.watchers = slices.DeleteFunc(s.watchers, func(w *func(*value)) bool { return w == &f })
-	}
 }
 
 // merge returns the declarations of tables sorted by path. It panics on a
@@ -256,8 +358,13 @@ func merge(tables []*Table) []*Decl {
 	// '/' sorts before whatever else a path holds, so what lies below a
 	// directory follows its name directly.
 	for i := 1; i < len(decls); i++ {
-		if under(decls[i].Path, decls[i-1].Path) {
+		if under(decls[i].Path, decls[i-1].Path) && decls[i-1].Kind != KindObject {
 			panic(fmt.Sprintf("attr: %s is an attribute and the directory of %s", decls[i-1].Path, decls[i].Path))
+		}
+	}
+	for _, d := range decls {
+		if err := d.validClass(decls); err != nil {
+			panic(fmt.Sprintf("attr: declaration of %q: %v", d.Path, err))
 		}
 	}
 	return decls

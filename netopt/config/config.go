@@ -16,8 +16,8 @@ import (
 	"sluice/netopt/attr"
 )
 
-// Load sets each attribute of tree that has a file below dir. A dir that does
-// not exist holds none. What cannot be read or set keeps its value, and is in
+// Load makes each object of tree that has a directory below dir, and sets each
+// attribute that has a file. A dir that does not exist holds none. What cannot be read or set keeps its value, and is in
 // the returned errors, each naming a file and a reason. Layers are several Loads,
 // the weakest first.
 //
@@ -35,20 +35,35 @@ func Load(dir string, tree *attr.Tree) []error {
 	var errs []error
 	fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
-		case err == nil && leftover(path.Base(name)):
-			if entry.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		case err == nil && !entry.IsDir():
+		case err != nil:
+		case entry.IsDir():
+			err = loadDir(name, tree)
+		case !leftover(path.Base(name)):
 			err = loadFile(root, name, tree)
 		}
-		if err != nil {
+		if err != nil && err != fs.SkipDir {
 			errs = append(errs, fmt.Errorf("%s: %w", filepath.Join(dir, name), reason(err)))
+		}
+		if err != nil && entry != nil && entry.IsDir() {
+			return fs.SkipDir
 		}
 		return nil
 	})
 	return errs
+}
+
+// loadDir makes the object that a directory stands for. Other directories are
+// what their files say.
+func loadDir(name string, tree *attr.Tree) error {
+	if name != "." && path.Base(name)[0] == '.' {
+		return fs.SkipDir
+	}
+	err := tree.Mkdir(name)
+	var wrong *attr.Error
+	if errors.As(err, &wrong) && (wrong.Code == attr.EEXIST || wrong.Code == attr.EPERM) {
+		return nil
+	}
+	return err
 }
 
 func loadFile(root *os.Root, name string, tree *attr.Tree) error {
@@ -86,7 +101,7 @@ func reason(err error) error {
 // leftover reports whether a file is none that an operator means to be read. No
 // attribute has such a name.
 func leftover(name string) bool {
-	if name != "." && name[0] == '.' || name[0] == '#' || strings.HasSuffix(name, "~") {
+	if name[0] == '.' || name[0] == '#' || strings.HasSuffix(name, "~") {
 		return true
 	}
 	switch path.Ext(name) {

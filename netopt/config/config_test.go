@@ -19,6 +19,9 @@ var (
 	title    = table.Text(attr.Decl{Path: "title", Default: "Sluice", Since: "0.1", Doc: "Title."})
 	announce = table.List(attr.Decl{Path: "ice/announce", Since: "0.1", Doc: "Addresses."})
 	_        = table.Text(attr.Decl{Path: "version", Mode: attr.RO, Since: "0.1", Doc: "Version."})
+	limit    = table.Int(attr.Decl{Path: "limits/lines", Max: 8, Default: "2", Since: "0.1", Doc: "Limit."})
+	lines    = table.Class(attr.Decl{Path: "lines/<name>", Since: "0.1", Doc: "Line."}, limit, table.Counter(attr.Decl{Path: "refused", Since: "0.1", Doc: "Refused."}))
+	line     = table.Text(attr.Decl{Path: "lines/<name>/title", Since: "0.1", Doc: "Title."})
 )
 
 // write makes the files below a new directory and returns it.
@@ -45,6 +48,30 @@ func messages(dir string, errs []error) []string {
 	}
 	slices.Sort(m)
 	return m
+}
+
+// A directory makes an object, with files in it or without; a second layer adds
+// to it.
+func TestLoadObjects(t *testing.T) {
+	tree := attr.NewTree(&table)
+	vendor := write(t, map[string]string{"lines/cam.bak/title": "One\n", "lines/.git/title": "hidden"})
+	if err := os.Mkdir(filepath.Join(vendor, "lines", "empty"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if errs := Load(vendor, tree); errs != nil {
+		t.Fatal(errs)
+	}
+	own := write(t, map[string]string{"lines/cam.bak/title": "Two", "lines/too many/title": "x", "lines/third/title": "x", "lines/third/nope": "x"})
+	got := messages(own, Load(own, tree))
+	if want := []string{
+		"lines/third: there are 2 objects, and limits/lines is 2",
+		`lines/too many: "too many" is not a name: 1 to 64 letters, digits, dots, dashes or underscores, the first no dot`,
+	}; !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+	if names := lines.Objects(tree); !slices.Equal(names, []string{"cam.bak", "empty"}) || line.Of(tree, "cam.bak") != "Two" {
+		t.Errorf("%v, %q", names, line.Of(tree, "cam.bak"))
+	}
 }
 
 func TestLoad(t *testing.T) {

@@ -28,6 +28,36 @@ var (
 	})
 )
 
+// What an operator settles of a stream in advance, by its name.
+var (
+	fixedLimitAttr = Attrs.Int(attr.Decl{
+		Path: "limits/fixed_streams", Unit: "streams", Mode: attr.RW, Min: 0, Max: 65536, Default: "1024", Since: "0.1",
+		Doc: "How many directories there may be below streams. One more is refused with ENOSPC.",
+	})
+	fixedRefusedCounter = Attrs.Counter(attr.Decl{
+		Path: "refused_fixed_streams", Unit: "streams", Since: "0.1", Doc: "Directories below streams that were refused because of limits/fixed_streams.",
+	})
+	fixedGauge = Attrs.Gauge(attr.Decl{
+		Path: "fixed_streams", Unit: "streams", Since: "0.1", Doc: "Streams that have a directory below streams.",
+	})
+	// FixedStreams are the streams that have settings of their own.
+	FixedStreams = Attrs.Class(attr.Decl{
+		Path: "streams/<name>", Since: "0.1",
+		Doc: `What is settled in advance of the stream of that name. The stream is listed even while nobody publishes it. A stream
+			without a directory goes by the defaults; removing the directory of one that is live cuts nothing, and what comes
+			after goes by the defaults.`,
+	}, fixedLimitAttr, fixedRefusedCounter)
+	titleAttr = Attrs.Text(attr.Decl{
+		Path: "streams/<name>/title", Mode: attr.RW, Max: 120, Since: "0.1",
+		Doc: "What the page calls the stream; its name if empty.",
+	})
+	viewersMaxAttr = Attrs.Int(attr.Decl{
+		Path: "streams/<name>/viewers_max", Mode: attr.RW, Min: 0, Max: 1 << 20, Default: "0", Since: "0.1",
+		Doc: `How many viewers the stream may have at once; 0 is no limit but limits/sessions. One more is refused with 503. A
+			lower value ends nobody who watches already.`,
+	})
+)
+
 var (
 	createdCounter = Attrs.CounterVec(attr.Decl{
 		Path: "created_sessions", Unit: "sessions", Since: "0.1",
@@ -48,4 +78,4 @@ var (
 )
 
 // refusals are the reasons that refused_sessions tells apart.
-var refusals = [...]string{"offer", "mismatch", "published", "not_live", "sessions", "streams", "pending", "memory", "draining"}
+var refusals = [...]string{"offer", "mismatch", "published", "not_live", "viewers", "sessions", "streams", "pending", "memory", "draining"}

@@ -105,7 +105,7 @@ func TestDrain(t *testing.T) {
 func TestRefusalsAreCounted(t *testing.T) {
 	s := &Service{}
 	for reason, err := range map[string]error{
-		"offer": &sdp.Error{}, "mismatch": &sdp.Mismatch{}, "published": registry.ErrPublished, "not_live": registry.ErrNotLive,
+		"offer": &sdp.Error{}, "mismatch": &sdp.Mismatch{}, "published": registry.ErrPublished, "not_live": registry.ErrNotLive, "viewers": ErrViewers,
 		"sessions": registry.ErrFull, "streams": registry.ErrStreams, "pending": registry.ErrPending, "memory": ErrMemory, "draining": ErrDraining,
 	} {
 		if got := s.refuse(err); got != err {

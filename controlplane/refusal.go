@@ -18,6 +18,7 @@ func (r Refusal) Error() string { return string(r) }
 // The refusals.
 const (
 	ErrDraining Refusal = "the server is shutting down; connect to another one, or again in a minute"
+	ErrViewers  Refusal = "the stream has as many viewers as it may have (attribute streams/<name>/viewers_max); try again later"
 	ErrMemory   Refusal = "the memory limit is reached (attribute limits/memory_bytes); try again later"
 )
 
@@ -58,6 +59,8 @@ func (s *Service) refuse(err error) error {
 		reason = "published"
 	case err == registry.ErrNotLive:
 		reason = "not_live"
+	case err == ErrViewers:
+		reason = "viewers"
 	case err == registry.ErrFull:
 		reason = "sessions"
 	case err == registry.ErrStreams:

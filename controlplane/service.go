@@ -181,6 +181,9 @@ func (s *Service) Subscribe(stream string, source netip.Addr, offer []byte) (*Se
 	if watched == nil || !watched.Live() {
 		return nil, s.refuse(registry.ErrNotLive)
 	}
+	if most := viewersMaxAttr.Of(s.tree, stream); most > 0 && int64(len(watched.Viewers)) >= most {
+		return nil, s.refuse(ErrViewers)
+	}
 	var tracks []sdp.Track
 	for _, t := range watched.Carried() {
 		tracks = append(tracks, t.Track)

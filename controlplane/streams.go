@@ -3,6 +3,8 @@ package controlplane
 import (
 	"context"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"sluice/controlplane/registry"
@@ -98,13 +100,14 @@ func (m *meter) read(now time.Time, bytes uint64) *meter {
 // StreamInfo is what everyone may know of a stream.
 type StreamInfo struct {
 	Name    string     `json:"name"`
+	Title   string     `json:"title"` // "" for none but the name
 	Live    bool       `json:"live"`
 	Since   *time.Time `json:"since"` // of the publisher, null for none
 	Viewers int        `json:"viewers"`
 	Bitrate int        `json:"bitrate_bps"`
 	Audio   *CodecInfo `json:"audio"`
 	Video   *CodecInfo `json:"video"`
-	Source  string     `json:"source"` // "built-in" or "whip"
+	Source  string     `json:"source"` // "built-in", "whip", or "" for a fixed stream that nobody publishes
 }
 
 // CodecInfo names a codec.
@@ -112,7 +115,7 @@ type CodecInfo struct {
 	Codec string `json:"codec"`
 }
 
-// Streams returns all streams, by name.
+// Streams returns all streams, by name: those that are there, and fixed ones.
 func (s *Service) Streams() []StreamInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,11 +123,17 @@ func (s *Service) Streams() []StreamInfo {
 	for _, stream := range s.registry.Streams() {
 		infos = append(infos, s.info(stream))
 	}
+	for _, name := range FixedStreams.Objects(s.tree) {
+		if s.registry.Stream(name) == nil {
+			infos = append(infos, StreamInfo{Name: name, Title: titleAttr.Of(s.tree, name)})
+		}
+	}
+	slices.SortFunc(infos, func(a, b StreamInfo) int { return strings.Compare(a.Name, b.Name) })
 	return infos
 }
 
 func (s *Service) info(stream *registry.Stream) StreamInfo {
-	info := StreamInfo{Name: stream.Name, Live: stream.Live(), Viewers: len(stream.Viewers), Source: "whip"}
+	info := StreamInfo{Name: stream.Name, Title: titleAttr.Of(s.tree, stream.Name), Live: stream.Live(), Viewers: len(stream.Viewers), Source: "whip"}
 	switch {
 	case stream.BuiltIn:
 		info.Source, info.Since = "built-in", &s.started
@@ -198,4 +207,5 @@ func (s *Service) collect(sample *attr.Sample) {
 		}
 		viewersGauge.Add(sample, float64(len(stream.Viewers)))
 	}
+	fixedGauge.Set(sample, float64(len(FixedStreams.Objects(s.tree))))
 }

@@ -28,6 +28,7 @@ import (
 // server is the handlers over a real service on loopback.
 type server struct {
 	*testing.T
+	tree    *attr.Tree
 	service *controlplane.Service
 	url     string
 }
@@ -60,7 +61,7 @@ func start(t *testing.T, sets ...string) *server {
 	web := httpd.NewServer(mux, slog.New(slog.DiscardHandler))
 	go web.Serve(listener)
 	t.Cleanup(func() { web.Close() })
-	return &server{t, service, "http://" + listener.Addr().String()}
+	return &server{t, tree, service, "http://" + listener.Addr().String()}
 }
 
 // answer is a response, read.
@@ -472,6 +473,14 @@ func TestListOfStreams(t *testing.T) {
 	s.do("DELETE", publisher, "").want(200)
 	if got := list().Streams; len(got) != 1 || got[0].Live || got[0].Since != nil || got[0].Viewers != 1 {
 		t.Errorf("after the publisher left: %+v", got)
+	}
+	for _, err := range []error{s.tree.Mkdir("streams/camera"), s.tree.Set("streams/camera/title", "The gate"), s.tree.Mkdir("streams/live"), s.tree.Set("streams/live/title", "The hall")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := list().Streams; len(got) != 2 || got[0].Name != "camera" || got[0].Title != "The gate" || got[0].Live || got[0].Since != nil || got[1].Title != "The hall" {
+		t.Errorf("with fixed streams: %+v", got)
 	}
 	s.do("HEAD", "/api/streams", "").want(200)
 	s.do("POST", "/api/streams", "").problem(405)

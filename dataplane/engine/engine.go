@@ -85,12 +85,13 @@ type Engine struct {
 	sources  []pkt.Handle // ingresses, for the timers
 
 	// Outputs that wait to be polled.
-	control  *pkt.Batch // answers, reports, retransmissions
-	dirty    []*route   // routes with packets that some egress has not seen
-	outboxes []outbox   // by shard
-	punts    []msg.Punt
-	selected []msg.PairSelected
-	closed   []msg.SessionClosed
+	control   *pkt.Batch // answers, reports, retransmissions
+	controlAt int        // runs of control already handed over
+	dirty     []*route   // routes with packets that some egress has not seen
+	outboxes  []outbox   // by shard
+	punts     []msg.Punt
+	selected  []msg.PairSelected
+	closed    []msg.SessionClosed
 
 	serial      uint64 // of sources
 	random      uint64

@@ -42,31 +42,25 @@ func (e *Engine) PollTransmit(tx *pkt.Batch) (more bool) {
 //
 //hot:path
 func (e *Engine) drainControl(tx *pkt.Batch) bool {
-	if !e.copyRuns(e.control, e.control.Runs(), tx) || !e.copyRuns(e.control, e.control.Streams(), tx) {
-		return false
-	}
-	e.control.Reset()
-	return true
-}
-
-// copyRuns copies packets from one batch to another, and takes them off their
-// runs; false when they do not fit.
-//
-//hot:path
-func (e *Engine) copyRuns(from *pkt.Batch, runs []pkt.Run, to *pkt.Batch) bool {
-	for i := range runs {
-		for run := &runs[i]; run.Len > 0; {
-			b := from.Bytes(run)[:min(run.Segment, run.Len)]
-			slot := to.Reserve(len(b))
+	runs := e.control.Runs()
+	for ; e.controlAt < len(runs); e.controlAt++ {
+		run := &runs[e.controlAt]
+		for b := e.control.Bytes(run); len(b) > 0; {
+			n := min(int(run.Segment), len(b))
+			slot := tx.Reserve(n)
 			if slot == nil {
+				run.Off, run.Len = run.Off+run.Len-int32(len(b)), int32(len(b))
 				return false
 			}
-			to.Commit(&run.Path, copy(slot, b))
+			copy(slot, b[:n])
+			tx.Commit(&run.Path, n)
 			e.Counters.TxPackets++
-			e.Counters.TxBytes += uint64(len(b))
-			run.Off, run.Len = run.Off+int32(len(b)), run.Len-int32(len(b))
+			e.Counters.TxBytes += uint64(n)
+			b = b[n:]
 		}
 	}
+	e.control.Reset()
+	e.controlAt = 0
 	return true
 }
 

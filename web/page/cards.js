@@ -43,12 +43,12 @@ export class CardList {
 class Card {
   #rate = element("span", { class: "rate" });
   #facts = element("span", { class: "facts" });
+  #title = element("span", { class: "name" });
   #link;
 
   /** @param {string} name */
   constructor(name) {
-    const title = element("span", { class: "name" }, name);
-    this.#link = element("a", { class: "card", href: watchHash(name) }, title, this.#rate, this.#facts);
+    this.#link = element("a", { class: "card", href: watchHash(name) }, this.#title, this.#rate, this.#facts);
     this.item = element("li", {}, this.#link);
   }
 
@@ -60,6 +60,7 @@ class Card {
     this.#link.dataset.live = String(stream.live);
     if (watched) this.#link.setAttribute("aria-current", "true");
     else this.#link.removeAttribute("aria-current");
+    setText(this.#title, stream.title || stream.name);
     setText(this.#rate, stream.live ? bitrate(stream.bitrate_bps) : "not live");
     setText(this.#facts, facts(stream).join(" · "));
   }

@@ -8,6 +8,7 @@ const answerLimit = 5000; // ms
 /**
  * @typedef {object} Stream
  * @property {string} name
+ * @property {string} title empty for none but the name
  * @property {boolean} live false while only viewers are there
  * @property {string} since RFC 3339
  * @property {number} viewers

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sluice/dataplane/engine"
+	"sluice/dataplane/pkt"
 	"sluice/dataplane/wire"
 	"sluice/netopt/attr"
 )
@@ -54,6 +55,20 @@ var (
 	historyBytesAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/history_bytes", Unit: "bytes", Mode: attr.RW, Min: 65536, Max: 64 << 20, Default: "1048576", Since: "0.1",
 		Doc: "How many bytes of a video stream are kept at most; audio keeps a sixteenth. Streams that already run keep what they have.",
+	})
+	trainMaxAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/train_max", Mode: attr.RW, Min: 1, Max: pkt.MaxRunPackets, Default: "44", Since: "0.1",
+		Doc: `How many packets for one viewer go to the kernel as one message (UDP_SEGMENT) at most. 1 sends each alone.`,
+	})
+	trainHoldAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/train_hold_us", Unit: "us", Mode: attr.RW, Min: 0, Max: 20000, Default: "0", Since: "0.1",
+		Doc: `How long a video packet may wait for the rest of its frame, so that more of it leaves as one message. It trades
+			latency for CPU where publishers send the packets of a frame one by one; 0 never waits. Audio never waits.`,
+	})
+	padMaxAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/pad_max_bytes", Unit: "bytes", Mode: attr.RW, Min: 0, Max: 200, Default: "16", Since: "0.1",
+		Doc: `By how much a packet is padded at most (RTP padding), so that the packets of a frame have one size and leave as one
+			message. 0 sends packets as they came. A packet has the same padding for all viewers and whenever it is sent again.`,
 	})
 	keyframeAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/keyframe_interval_ms", Unit: "ms", Mode: attr.RW, Min: 50, Max: 60000, Default: "500", Since: "0.1",
@@ -129,6 +144,9 @@ func settings(t *attr.Tree) engine.Settings {
 	set.SetupTimeout = ms(setupAttr)
 	set.FeedbackEvery = ms(feedbackAttr)
 	set.ResendPerSecond = int(resendAttr.Get(t))
+	set.TrainMax = int(trainMaxAttr.Get(t))
+	set.TrainHold = time.Duration(trainHoldAttr.Get(t)) * time.Microsecond
+	set.PadMax = int(padMaxAttr.Get(t))
 	return set
 }
 

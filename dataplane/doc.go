@@ -15,7 +15,8 @@
 //  4. RTP: engine/rtp.go finds the ingress, tests the replay list, decrypts in
 //     place, commits the replay list, and keeps the plaintext once in the
 //     route's history, numbered in the route's own space (rewrite.Splice).
-//  5. engine/fanout.go serves the route's viewers one after the other: each is a
+//  5. engine/train.go makes packets of a burst equal by padding and may wait for
+//     the rest of a frame. engine/fanout.go serves the route's viewers one after the other: each is a
 //     cursor into the history. Its header is written (rewrite.Map), the payload
 //     copied and protected straight in the transmit batch, where the packets of
 //     a burst line up as one run.

@@ -48,7 +48,7 @@ var policy = []room{
 	{"dataplane/internal/udp", false, "dataplane/clock dataplane/pkt", "the kernel's sockets; decides nothing, so it needs no meaning of the bytes"},
 	{"dataplane/internal/shard", false, "dataplane/clock dataplane/engine dataplane/internal/poll dataplane/internal/ring dataplane/internal/udp dataplane/msg dataplane/pkt dataplane/wire",
 		"the loop: joins one engine to the kernel and to other shards"},
-	{"dataplane", false, "dataplane/clock dataplane/engine dataplane/internal/arena dataplane/internal/shard dataplane/internal/udp dataplane/msg dataplane/wire netopt/attr",
+	{"dataplane", false, "dataplane/clock dataplane/engine dataplane/internal/arena dataplane/internal/shard dataplane/internal/udp dataplane/msg dataplane/pkt dataplane/wire netopt/attr",
 		"the door; all that others may hold on to"},
 
 	{"controlplane/httpd", false, "", "the manners of our HTTP handlers"},

@@ -67,6 +67,7 @@ func (e *Engine) removeRoute(id msg.RouteID) {
 	}
 	r.remotes = nil // an outbox may still name the route, for nobody
 	e.dirty = slices.DeleteFunc(e.dirty, func(d *route) bool { return d == r })
+	e.held = slices.DeleteFunc(e.held, func(d *route) bool { return d == r })
 	delete(e.routes, id)
 }
 

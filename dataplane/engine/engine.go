@@ -8,7 +8,8 @@
 // drain (the kernel takes no more) keeps what it owes in each route's history.
 //
 // Files in packet order: datagram.go (classify, find the session), stun.go,
-// rtp.go (authenticate, number, keep), fanout.go (rewrite, protect), rtcp.go
+// rtp.go (authenticate, number, keep), train.go (when and in which shape packets
+// leave), fanout.go (rewrite, protect), rtcp.go
 // (what peers report), feedback.go (what we report), relay.go (other shards);
 // beside them command.go, timeout.go and state.go.
 package engine
@@ -46,6 +47,9 @@ type Settings struct {
 	SetupTimeout    time.Duration // from POST to the first check, and from there to the keys
 	FeedbackEvery   time.Duration // transport-wide feedback to publishers
 	ResendPerSecond int           // retransmissions to one viewer of one route at most
+	TrainMax        int           // packets of one message to the kernel, 1 to pkt.MaxRunPackets
+	TrainHold       time.Duration // a video packet waits so long for the end of its frame; 0 is not at all
+	PadMax          int           // bytes of padding that bring a packet to its train's size, at most
 	Nack            feedback.Limits
 }
 
@@ -60,6 +64,8 @@ func DefaultSettings() Settings {
 		SetupTimeout:    30 * time.Second,
 		FeedbackEvery:   100 * time.Millisecond,
 		ResendPerSecond: 1000,
+		TrainMax:        44,
+		PadMax:          16,
 		Nack:            feedback.DefaultLimits(),
 	}
 }
@@ -88,6 +94,7 @@ type Engine struct {
 	control   *pkt.Batch // answers, reports, retransmissions
 	controlAt int        // runs of control already handed over
 	dirty     []*route   // routes with packets that some egress has not seen
+	held      []*route   // routes whose newest packets wait for the rest of a frame
 	outboxes  []outbox   // by shard
 	punts     []msg.Punt
 	selected  []msg.PairSelected

@@ -23,6 +23,7 @@ func (e *Engine) markDirty(r *route) {
 //
 //hot:path
 func (e *Engine) PollTransmit(tx *pkt.Batch) (more bool) {
+	tx.Limit(e.set.TrainMax)
 	if !e.drainControl(tx) {
 		return true
 	}
@@ -30,6 +31,9 @@ func (e *Engine) PollTransmit(tx *pkt.Batch) (more bool) {
 		r := e.dirty[len(e.dirty)-1]
 		if !e.fanOut(r, tx) {
 			return true
+		}
+		if r.ring != nil && e.releasable(r) > r.ready {
+			continue // it came while the socket was full
 		}
 		r.dirty = false
 		e.dirty = e.dirty[:len(e.dirty)-1]
@@ -71,6 +75,9 @@ func (e *Engine) drainControl(tx *pkt.Batch) bool {
 //
 //hot:path
 func (e *Engine) fanOut(r *route, tx *pkt.Batch) bool {
+	if r.turn == 0 {
+		e.release(r)
+	}
 	for n := len(r.egresses); r.turn < n; r.turn++ {
 		if !e.serve(r, r.egresses[(r.first+r.turn)%n], tx) {
 			return false
@@ -101,7 +108,7 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 	if eg.cursor < r.ring.Tail() {
 		e.fellBehind(r, eg)
 	}
-	for head := r.ring.Head(); eg.cursor < head; eg.cursor++ {
+	for ; eg.cursor < r.ready; eg.cursor++ {
 		p, data := r.ring.At(eg.cursor)
 		if p.Seq < eg.startSeq {
 			e.Counters.Drops[wire.DropLate]++

@@ -30,7 +30,10 @@ type burst struct {
 	viewers   []burstPeer
 	seq       uint64
 	packets   int // sent by the engines
+	runs      int // that they were in
 	frameSize int
+	shorter   []int              // by how much packets of a frame are shorter than the others
+	seen      func(run *pkt.Run) // nil, or takes what the engines send
 }
 
 type burstPeer struct {
@@ -57,7 +60,7 @@ func newBurst(t testing.TB, shards, viewers int) *burst {
 	b := &burst{t: t, tx: pkt.NewBatch(make([]byte, 256<<10), 256), now: clock.Time(time.Second), seq: 100, frameSize: packetsInFrame}
 	all := uint64(1)<<shards - 1
 	for i := range shards {
-		e := engine.New(engine.Config{Shard: i, Shards: shards, Sessions: viewers + 1, Streams: 4, Seed: 1, NTPOrigin: ntpOrigin}, engine.DefaultSettings())
+		e := engine.New(engine.Config{Shard: i, Shards: shards, Sessions: viewers + 2, Streams: 4, Seed: 1, NTPOrigin: ntpOrigin}, engine.DefaultSettings())
 		e.HandleCommand(b.now, msg.AddRoute{Route: burstRoute, Kind: msg.Video, Codec: codec.VP8, ClockRate: 90000, Home: 0, Shards: all})
 		b.engines = append(b.engines, e)
 	}
@@ -117,7 +120,11 @@ func (b *burst) frame(key bool) (frame []pkt.Datagram) {
 				m[21] = 0x00
 			}
 		}
-		n := b.publisher.cipher.ProtectRTP(m, 20+1150, burstSSRC, b.seq)
+		size := 20 + 1150
+		if i < len(b.shorter) {
+			size -= b.shorter[i]
+		}
+		n := b.publisher.cipher.ProtectRTP(m, size, burstSSRC, b.seq)
 		b.seq++
 		frame = append(frame, pkt.Datagram{Path: b.publisher.path, Data: m[:n]})
 	}
@@ -163,7 +170,11 @@ func (b *burst) transmit(e *engine.Engine) {
 		for i := range b.tx.Runs() {
 			run := &b.tx.Runs()[i]
 			b.packets += run.Packets()
+			b.runs++
 			b.note(run)
+			if b.seen != nil {
+				b.seen(run)
+			}
 		}
 		b.tx.Reset()
 	}

@@ -31,14 +31,14 @@ func (e *Engine) keepInjected(r *route, h *wire.RTP, b []byte) wire.Drop {
 	if !ok {
 		return wire.DropMalformed
 	}
-	payload := b[h.HeaderLen:]
+	payload := b[h.HeaderLen : h.HeaderLen+n]
 	ext := feedback.Extend(r.injected, h.Seq)
 	r.injected = max(r.injected, ext)
-	p, room, drop := e.open(r, injectedSource|uint64(r.id), ext, h.TS, len(b), codec.KeyframeStart(r.codec, payload[:n]))
+	p, room, drop := e.open(r, injectedSource|uint64(r.id), ext, h.TS, len(b), codec.KeyframeStart(r.codec, payload))
 	if drop != wire.Kept {
 		return drop
 	}
-	p.Marker, p.Padding = h.Marker, h.Padding
+	p.Marker = h.Marker
 	ts := p.TS
 	e.close(r, p, copy(room, payload))
 	if now := e.wall(e.now); r.reportNo == 0 || now.Sub(r.report.ntp) >= injectedReportEvery {

@@ -255,6 +255,12 @@ func (o *observer) rtpSent(b []byte) {
 	if err != nil {
 		o.p.w.fail("readable", "what was sent to %v does not decrypt: %v", o.p.id, err)
 	}
+	if plain[0]&0x20 != 0 {
+		o.p.w.counts.padded++
+		if used {
+			o.p.w.counts.paddedAgain++
+		}
+	}
 	if o.viewer == nil {
 		o.p.w.fail("routing", "publisher %v was sent RTP", o.p.id)
 	}

@@ -193,9 +193,9 @@ func (e *Engine) keep(in *ingress, h *wire.RTP, plain []byte, ext uint64) wire.D
 	if r.home != e.cfg.Shard || e.ingresses.Get(r.ingress) != in {
 		return wire.DropUnexpected // a publisher that another has replaced
 	}
-	payload := plain[h.HeaderLen:]
 	n, _ := h.PayloadLen(plain)
-	key := codec.KeyframeStart(r.codec, payload[:n])
+	payload := plain[h.HeaderLen : h.HeaderLen+n]
+	key := codec.KeyframeStart(r.codec, payload)
 	if key {
 		in.keyframe.Satisfied()
 	}
@@ -203,7 +203,7 @@ func (e *Engine) keep(in *ingress, h *wire.RTP, plain []byte, ext uint64) wire.D
 	if drop != wire.Kept {
 		return drop
 	}
-	p.CSRC, p.Marker, p.Padding = h.CSRC, h.Marker, h.Padding
+	p.CSRC, p.Marker = h.CSRC, h.Marker
 	used := copy(room, plain[12:12+4*int(h.CSRC)])
 	extLen := keepExts(room[used:], in, h, plain)
 	p.ExtLen = uint16(extLen)
@@ -276,7 +276,11 @@ func (e *Engine) close(r *route, p *history.Packet, used int) {
 	if p.KeyStart && (!r.hasKey || p.TS != r.keyTS) {
 		r.hasKey, r.keyAt, r.keyTS = true, r.ring.Head()-1, p.TS
 	}
-	e.markDirty(r)
+	if p.Marker || !e.holds(r) {
+		e.markDirty(r)
+		return
+	}
+	e.hold(r)
 }
 
 // newRing makes a route's history; audio, with its small packets, needs less.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"sluice/dataplane/clock"
+	"sluice/dataplane/engine"
+	"sluice/dataplane/pkt"
 )
 
 var simSeed = flag.Int("seed", -1, "the only seed that TestSimulation runs")
@@ -49,7 +51,8 @@ func TestSimulation(t *testing.T) {
 }
 
 func (c *counts) list() []int {
-	return []int{c.forwarded, c.received, c.splices, c.senderReports, c.reports, c.twcc, c.keyframeRequests, c.upstreamRepairs, c.relayed, c.rebinds}
+	return []int{c.forwarded, c.received, c.splices, c.senderReports, c.reports, c.twcc, c.keyframeRequests, c.upstreamRepairs, c.relayed, c.rebinds,
+		c.trains, c.padded, c.paddedAgain, c.retunes}
 }
 
 func (c *counts) add(o *counts) {
@@ -63,11 +66,16 @@ func (c *counts) add(o *counts) {
 	c.upstreamRepairs += o.upstreamRepairs
 	c.relayed += o.relayed
 	c.rebinds += o.rebinds
+	c.trains += o.trains
+	c.padded += o.padded
+	c.paddedAgain += o.paddedAgain
+	c.retunes += o.retunes
 }
 
 func simulate(t *testing.T, seed uint64, repeat string) counts {
 	w := newWorld(t, seed, 1+int(seed%maxShards), livePace, repeat)
 	w.lossy = w.rand.Chance(0.8)
+	w.retune()
 	for range 1 + w.rand.IntN(2) {
 		w.newStream()
 	}
@@ -94,6 +102,9 @@ func (w *world) happen() {
 	if s.pub == nil {
 		w.publish(s)
 		return
+	}
+	if w.rand.Chance(0.1) {
+		w.retune()
 	}
 	switch w.rand.IntN(10) {
 	case 0:
@@ -128,6 +139,18 @@ func (w *world) happen() {
 			w.watch(s)
 		}
 	}
+}
+
+// retune changes what shapes the trains, under way.
+func (w *world) retune() {
+	set := engine.DefaultSettings()
+	set.TrainMax = 1 + w.rand.IntN(pkt.MaxRunPackets)
+	set.PadMax = []int{0, 1, 16, 100}[w.rand.IntN(4)]
+	set.TrainHold = []time.Duration{0, 2 * time.Millisecond, 30 * time.Millisecond}[w.rand.IntN(3)]
+	for _, e := range w.engines {
+		e.Configure(set)
+	}
+	w.counts.retunes++
 }
 
 // attack sends what an attacker without credentials can, from a fresh address.

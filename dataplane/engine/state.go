@@ -131,6 +131,8 @@ type route struct {
 	reportNo uint32 // sender reports of the source so far
 
 	egresses []pkt.Handle
+	ready    uint64 // position in the history up to which viewers are served
+	held     bool   // is in the engine's held
 	injected uint64 // highest extended sequence number of an injected source
 	first    int    // who is served first; rotates
 	turn     int    // how many were served in this round

@@ -10,9 +10,9 @@ import (
 // PollTimeout returns when HandleTimeout is due next, clock.Never while there
 // is nothing to watch over.
 func (e *Engine) PollTimeout() clock.Time {
-	due := clock.Never
+	due := e.nextHeld()
 	if len(e.sources) > 0 {
-		due = e.nextFast
+		due = min(due, e.nextFast)
 	}
 	if e.sessions.Len() > 0 || len(e.foreign) > 0 {
 		due = min(due, e.nextSlow)
@@ -23,6 +23,7 @@ func (e *Engine) PollTimeout() clock.Time {
 // HandleTimeout does what is due. Calling it early or late is harmless.
 func (e *Engine) HandleTimeout(now clock.Time) {
 	e.now = now
+	e.endHolds()
 	if now >= e.nextFast {
 		e.nextFast = now.Add(fastTick)
 		e.tickSources()

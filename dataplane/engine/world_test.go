@@ -67,6 +67,7 @@ type world struct {
 // counts show that a world was not idle.
 type counts struct {
 	forwarded, received, splices, senderReports, reports, twcc, keyframeRequests, upstreamRepairs, relayed, rebinds int
+	trains, padded, paddedAgain, retunes                                                                            int
 }
 
 // stream is what viewers watch.
@@ -241,6 +242,9 @@ func (w *world) relay(from, to int, m *engine.Relay) {
 func (w *world) transmit() {
 	for i := range w.tx.Runs() {
 		run := &w.tx.Runs()[i]
+		if run.Packets() > 1 {
+			w.counts.trains++
+		}
 		if run.Path.Local != local {
 			w.fail("paths", "sent from %v", run.Path.Local)
 		}

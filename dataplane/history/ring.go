@@ -13,17 +13,17 @@ import (
 
 // Packet describes one kept packet. Its bytes are, in this order: the CSRC
 // list, the header extension elements that travel with the media, each as
-// {wire.Ext, length, data}, and the payload with its padding.
+// {wire.Ext, length, data}, and the payload. The source's padding is not kept.
 type Packet struct {
 	Seq      uint64 // extended sequence number in the route's own space
 	TS       uint32 // RTP timestamp, likewise
 	Arrived  clock.Time
 	CSRC     uint8
 	Marker   bool
-	Padding  bool
 	KeyStart bool // a decoder can start here
 	ExtLen   uint16
 	Len      uint16 // of all bytes
+	Fill     uint16 // RTP padding brings size to this, 0 for none: Level sets it
 
 	pos uint64 // of the first byte; positions count up and never wrap
 }
@@ -115,7 +115,7 @@ func (p *Packet) Exts(b []byte) ExtReader {
 	return ExtReader{b[4*int(p.CSRC) : 4*int(p.CSRC)+int(p.ExtLen)]}
 }
 
-// Payload returns the payload, padding included.
+// Payload returns the payload.
 //
 //hot:path
 func (p *Packet) Payload(b []byte) []byte { return b[4*int(p.CSRC)+int(p.ExtLen):] }

@@ -67,10 +67,12 @@ type Run struct {
 // Packets returns how many packets the run holds.
 func (r *Run) Packets() int { return int((r.Len + r.Segment - 1) / r.Segment) }
 
-// A run is one UDP_SEGMENT message: the kernel takes at most 128 segments and
-// 64 KiB less headers (udp(7), net/ipv4/udp.c UDP_MAX_SEGMENTS); 44 leaves both
-// out of reach for packets of any size up to 1452 bytes.
-const maxRunPackets = 44
+// A run is one UDP_SEGMENT message: the kernel takes at most 64 segments (udp(7),
+// UDP_MAX_SEGMENTS; 128 since Linux 6.9) and 64 KiB with the headers.
+const (
+	MaxRunPackets = 64
+	maxRunBytes   = 65000
+)
 
 // Batch is a transmit buffer. The engine writes packets straight into it with
 // Reserve and Commit; the shell sends its runs and resets it. Not safe for
@@ -79,13 +81,17 @@ type Batch struct {
 	buf  []byte
 	used int
 	runs []Run
-	open bool // the last run may still grow
+	most int32 // packets of a run
+	open bool  // the last run may still grow
 }
 
 // NewBatch returns a batch over the given memory, with room for runs runs.
 func NewBatch(buf []byte, runs int) *Batch {
-	return &Batch{buf: buf, runs: make([]Run, 0, runs)}
+	return &Batch{buf: buf, runs: make([]Run, 0, runs), most: MaxRunPackets}
 }
+
+// Limit lets runs have at most so many packets, 1 to MaxRunPackets.
+func (b *Batch) Limit(packets int) { b.most = int32(packets) }
 
 // Reserve returns room for a packet of at most size bytes, or nil when the
 // batch is full. The room is the caller's until Commit or the next Reserve.
@@ -107,9 +113,9 @@ func (b *Batch) Commit(path *Path, n int) {
 	b.used += n
 	if b.open {
 		r := &b.runs[len(b.runs)-1]
-		if int32(n) <= r.Segment && r.Path == *path {
+		if int32(n) <= r.Segment && r.Len < r.Segment*b.most && r.Len+int32(n) <= maxRunBytes && r.Path == *path {
 			r.Len += int32(n)
-			b.open = int32(n) == r.Segment && r.Len < r.Segment*maxRunPackets
+			b.open = int32(n) == r.Segment
 			return
 		}
 	}

@@ -183,7 +183,7 @@ func TestBatchAgainstList(t *testing.T) {
 		}
 		for i := range b.Runs() {
 			run := &b.Runs()[i]
-			if run.Packets() > maxRunPackets || run.Len > 65000 {
+			if run.Packets() > MaxRunPackets || run.Len > 65000 {
 				t.Fatalf("run of %d packets, %d bytes", run.Packets(), run.Len)
 			}
 			before := len(got)

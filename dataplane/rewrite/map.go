@@ -21,6 +21,7 @@ type Map struct {
 	Mixed    bool // two-byte extensions are allowed (RFC 8285 section 4.1.2)
 	mid      [maxMID]byte
 	midLen   uint8
+	midRoom  uint8 // bytes of a header extension block with the MID alone
 }
 
 // SetMID makes every packet carry the MID, if the viewer agreed on the
@@ -28,11 +29,12 @@ type Map struct {
 func (m *Map) SetMID(mid string) {
 	if m.IDs[wire.ExtMID] != 0 && len(mid) <= maxMID {
 		m.midLen = uint8(copy(m.mid[:], mid))
+		m.midRoom = 4 + (1+m.midLen+3)&^3
 	}
 }
 
-// Write writes the packet for this viewer into b and returns its length and
-// SRTP index; 0 when b is too small.
+// Write writes the packet for this viewer into b, with the padding that the
+// history gave it, and returns its length and SRTP index; 0 when b is too small.
 //
 //hot:path
 func (m *Map) Write(b []byte, p *history.Packet, data []byte) (n int, index uint64) {
@@ -42,11 +44,33 @@ func (m *Map) Write(b []byte, p *history.Packet, data []byte) (n int, index uint
 	if n == 0 || n+len(payload) > len(b) {
 		return 0, index
 	}
-	return n + copy(b[n:], payload), index
+	return m.pad(b, n+copy(b[n:], payload), p), index
+}
+
+// pad adds RTP padding (RFC 3550 section 5.1) to the packet of n bytes in b, up
+// to the size that the packet's train has for this viewer, and returns the
+// length; 0 when b is too small. It depends on the packet and on constants of
+// the viewer, and on nothing else: the same packet is padded the same again. A
+// viewer who leaves so much out that a byte cannot count it gets no padding.
+//
+//hot:path
+func (m *Map) pad(b []byte, n int, p *history.Packet) int {
+	pad := fixedHeader + int(m.midRoom) + int(p.Fill) - n
+	if p.Fill == 0 || pad <= 0 || pad > 255 {
+		return n
+	}
+	if n+pad > len(b) {
+		return 0
+	}
+	b[0] |= paddingBit
+	clear(b[n : n+pad-1])
+	b[n+pad-1] = byte(pad)
+	return n + pad
 }
 
 // WriteRTX writes the packet as a retransmission (RFC 4588 section 4): its own
-// SSRC, payload type and sequence number, the original one before the payload.
+// SSRC, payload type and sequence number, the original one before the payload,
+// and no padding.
 func (m *Map) WriteRTX(b []byte, p *history.Packet, data []byte, seq uint16, ssrc uint32, pt uint8) (n int) {
 	n = m.header(b, p, data, seq, ssrc, pt)
 	payload := p.Payload(data)
@@ -57,7 +81,10 @@ func (m *Map) WriteRTX(b []byte, p *history.Packet, data []byte, seq uint16, ssr
 	return n + 2 + copy(b[n+2:], payload)
 }
 
-const fixedHeader = 12
+const (
+	fixedHeader = 12
+	paddingBit  = 0x20
+)
 
 // header writes everything before the payload and returns its length, 0 when b
 // is too small.
@@ -68,9 +95,6 @@ func (m *Map) header(b []byte, p *history.Packet, data []byte, seq uint16, ssrc 
 		return 0
 	}
 	b[0] = 2<<6 | p.CSRC
-	if p.Padding {
-		b[0] |= 0x20
-	}
 	b[1] = pt
 	if p.Marker {
 		b[1] |= 0x80

@@ -160,18 +160,49 @@ func TestRTXAgainstPion(t *testing.T) {
 	}
 }
 
-func TestPaddingTravels(t *testing.T) {
-	m := Map{SSRC: 1, PT: 96}
-	k := history.Packet{Seq: 1 << 17, Padding: true}
-	data := []byte{7, 7, 0, 0, 3}
-	b := make([]byte, 64)
-	n, _ := m.Write(b, &k, data)
-	var h wire.RTP
-	if !wire.ParseRTP(b[:n], &h) || !h.Padding {
-		t.Fatal("the padding bit is lost")
+// TestPaddingAgainstPion: padded up to its train's size, a packet is the same
+// packet to pion, has the same bytes when it is written again, and needs no more
+// room than it has; a retransmission has no padding.
+func TestPaddingAgainstPion(t *testing.T) {
+	r := rand.New(rand.NewPCG(3550, 5))
+	padded := 0
+	for i := range 5000 {
+		m, k := randomMap(r), randomKept(r)
+		b, again := bytes.Repeat([]byte{0xee}, 4096), bytes.Repeat([]byte{0x11}, 4096)
+		plain, _ := m.Write(b, &k.Packet, k.data)
+		rtx := m.WriteRTX(b, &k.Packet, k.data, 1, 2, 3)
+		k.Fill = uint16(len(k.data) + r.IntN(300))
+		n, _ := m.Write(b, &k.Packet, k.data)
+		if n2, _ := m.Write(again, &k.Packet, k.data); n2 != n || !bytes.Equal(again[:n], b[:n]) {
+			t.Fatalf("packet %d becomes other bytes when written again", i)
+		}
+		var p rtp.Packet
+		if err := p.Unmarshal(b[:n]); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(p.Payload, k.payload) || int(p.PaddingSize) != n-plain || p.Padding != (n > plain) {
+			t.Fatalf("packet %d: payload of %d bytes, padding of %d, in %d; want %d in %d without padding", i, len(p.Payload), p.PaddingSize, n, len(k.payload), plain)
+		}
+		for at := range n - plain - 1 {
+			if b[plain+at] != 0 {
+				t.Fatalf("packet %d: what was in the buffer is in the padding", i)
+			}
+		}
+		if n > plain {
+			padded++
+			if want := 12 + int(m.midRoom) + int(k.Fill); n != want {
+				t.Fatalf("packet %d has %d bytes, want %d", i, n, want)
+			}
+			if short, _ := m.Write(b[:n-1:n-1], &k.Packet, k.data); short != 0 {
+				t.Fatalf("packet %d of %d bytes fits %d", i, n, n-1)
+			}
+		}
+		if again := m.WriteRTX(b, &k.Packet, k.data, 1, 2, 3); again != rtx {
+			t.Fatalf("packet %d: a retransmission of %d bytes has %d with padding", i, rtx, again)
+		}
 	}
-	if size, ok := h.PayloadLen(b[:n]); !ok || size != 2 {
-		t.Errorf("payload of %d bytes (%v), want 2", size, ok)
+	if padded < 1000 {
+		t.Errorf("only %d packets were padded", padded)
 	}
 }
 

@@ -14,6 +14,8 @@ type Poller struct {
 	epoll    int
 	event    int // eventfd(2) that Wake writes
 	sleeping atomic.Bool
+	coarse   bool // the kernel waits in whole milliseconds
+	timeout  unix.Timespec
 	events   [16]unix.EpollEvent
 }
 
@@ -57,11 +59,7 @@ func (p *Poller) Sleep(timeout time.Duration, idle func() bool) error {
 	if !idle() {
 		return nil
 	}
-	ms := -1
-	if timeout >= 0 {
-		ms = int((timeout + time.Millisecond - 1) / time.Millisecond)
-	}
-	n, errno := wait(p.epoll, &p.events[0], len(p.events), ms)
+	n, errno := p.wait(timeout)
 	switch errno {
 	case 0:
 	case unix.EINTR:
@@ -78,10 +76,31 @@ func (p *Poller) Sleep(timeout time.Duration, idle func() bool) error {
 	return nil
 }
 
+// wait calls the kernel, as finely timed as it can be. Sandboxes answer EPERM to
+// calls that they do not know.
+func (p *Poller) wait(timeout time.Duration) (n uintptr, errno unix.Errno) {
+	if !p.coarse {
+		var fine *unix.Timespec
+		if timeout >= 0 {
+			p.timeout = unix.NsecToTimespec(int64(timeout))
+			fine = &p.timeout
+		}
+		if n, errno = wait(p.epoll, &p.events[0], len(p.events), fine); errno != unix.ENOSYS && errno != unix.EPERM {
+			return n, errno
+		}
+		p.coarse = true
+	}
+	ms := -1
+	if timeout >= 0 {
+		ms = int((timeout + time.Millisecond - 1) / time.Millisecond)
+	}
+	return waitCoarse(p.epoll, &p.events[0], len(p.events), ms)
+}
+
 // Wake ends the owner's Sleep, if it sleeps; it costs a system call only then.
 // Safe for concurrent use.
 func (p *Poller) Wake() {
-	if p.sleeping.CompareAndSwap(true, false) {
+	if p.sleeping.Load() && p.sleeping.CompareAndSwap(true, false) {
 		unix.Write(p.event, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
 }

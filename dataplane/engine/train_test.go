@@ -1,0 +1,178 @@
+package engine_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"sluice/dataplane/clock"
+	"sluice/dataplane/codec"
+	"sluice/dataplane/engine"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
+	"sluice/dataplane/wire"
+)
+
+// configure changes the settings of all engines.
+func (b *burst) configure(change func(*engine.Settings)) {
+	set := engine.DefaultSettings()
+	change(&set)
+	for _, e := range b.engines {
+		e.Configure(set)
+	}
+}
+
+// TestFrameIsOneTrain: a frame whose parts differ by a byte leaves as one
+// message for each viewer, and as one for each size where padding is off.
+func TestFrameIsOneTrain(t *testing.T) {
+	const viewers = 5
+	for _, c := range []struct {
+		name       string
+		pad, train int
+		trains     int
+	}{
+		{"padded", 16, 44, 1},
+		{"as it is", 0, 44, 2},
+		{"trains of four", 16, 4, 3},
+		{"no trains", 16, 1, packetsInFrame},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBurst(t, 1, viewers)
+			b.configure(func(s *engine.Settings) { s.PadMax, s.TrainMax = c.pad, c.train })
+			b.shorter = []int{1, 1, 1, 1}
+			b.handle(0, b.frame(true))
+			b.packets, b.runs = 0, 0
+			b.handle(0, b.frame(false))
+			if b.packets != viewers*packetsInFrame || b.runs != viewers*c.trains {
+				t.Errorf("%d packets in %d trains to %d viewers, want %d trains each", b.packets, b.runs, viewers, c.trains)
+			}
+		})
+	}
+}
+
+// TestHold: with a hold, packets wait for the end of their frame, but no longer
+// than the hold; without, not at all.
+func TestHold(t *testing.T) {
+	const hold = 2 * time.Millisecond
+	b := newBurst(t, 1, 1)
+	b.handle(0, b.frame(true))
+	e := b.engines[0]
+	b.timers()
+	quiet := e.PollTimeout()
+	forwarded := func(f func()) uint64 {
+		before := e.Counters.Forwarded
+		f()
+		return e.Counters.Forwarded - before
+	}
+	frame := b.frame(false)
+	if n := forwarded(func() { b.handle(0, frame[:3]) }); n != 3 {
+		t.Errorf("without a hold, %d of 3 packets leave at once", n)
+	}
+	b.configure(func(s *engine.Settings) { s.TrainHold = hold })
+	if n := forwarded(func() { b.handle(0, frame[3:8]) }); n != 0 {
+		t.Errorf("%d packets leave before the end of the frame", n)
+	}
+	if due := e.PollTimeout(); due != b.now.Add(hold) {
+		t.Errorf("due at %v, want %v", due, b.now.Add(hold))
+	}
+	if n := forwarded(func() { b.handle(0, frame[8:]) }); n != 6 {
+		t.Errorf("%d packets leave with the end of the frame, want 6", n)
+	}
+	if due := e.PollTimeout(); due != quiet {
+		t.Errorf("due at %v when nothing waits, want %v", due, quiet)
+	}
+
+	frame = b.frame(false)
+	b.handle(0, frame[:2])
+	b.now = b.now.Add(hold - 1)
+	if n := forwarded(func() { b.handle(0, frame[2:4]); b.timers() }); n != 0 {
+		t.Errorf("%d packets leave before the hold is over", n)
+	}
+	b.now = b.now.Add(1)
+	if n := forwarded(b.timers); n != 4 {
+		t.Errorf("%d packets leave after the hold, want 4", n)
+	}
+	// The next frame does not ride on the marker of this one.
+	next := b.frame(false)
+	if n := forwarded(func() { b.handle(0, append(frame[4:], next[:3]...)) }); n != packetsInFrame-4 {
+		t.Errorf("%d packets leave, want the %d to the end of the frame", n, packetsInFrame-4)
+	}
+	b.now = b.now.Add(hold)
+	if n := forwarded(b.timers); n != 3 {
+		t.Errorf("%d packets of the next frame leave after the hold, want 3", n)
+	}
+}
+
+// TestHoldOnEachShard: another shard gets packets at once and holds them for its
+// own viewers: the wait is not paid twice.
+func TestHoldOnEachShard(t *testing.T) {
+	const hold = 2 * time.Millisecond
+	b := newBurst(t, 2, 2)
+	b.handle(0, b.frame(true))
+	b.configure(func(s *engine.Settings) { s.TrainHold = hold })
+	b.packets = 0
+	b.handle(0, b.frame(false)[:5])
+	if b.packets != 0 || b.engines[0].Counters.Relayed != packetsInFrame+5 {
+		t.Errorf("%d packets sent, %d relayed", b.packets, b.engines[0].Counters.Relayed)
+	}
+	b.now = b.now.Add(hold)
+	if b.timers(); b.packets < 10 {
+		t.Errorf("%d packets sent after the hold, want 5 to each viewer", b.packets)
+	}
+}
+
+// TestNobodyWaitsAlone: a route without viewers, and audio, hold nothing.
+func TestNobodyWaitsAlone(t *testing.T) {
+	e := engine.New(engine.Config{Shards: 1, NTPOrigin: ntpOrigin}, engine.DefaultSettings())
+	set := engine.DefaultSettings()
+	set.TrainHold = time.Second
+	e.Configure(set)
+	for route, kind := range []msg.Kind{msg.Audio, msg.Video} {
+		e.HandleCommand(1, msg.AddRoute{Route: msg.RouteID(route), Kind: kind, Codec: codec.VP8, ClockRate: 90000})
+		e.HandleCommand(1, msg.Inject{Route: msg.RouteID(route), Packet: []byte{0x80, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0x10, 0, 0}})
+	}
+	if due := e.PollTimeout(); due != clock.Never {
+		t.Errorf("due at %v", due)
+	}
+}
+
+// TestSameNumberSameBytes: what a viewer without a retransmission stream gets
+// again is what it got, padding included, whatever the settings became since.
+func TestSameNumberSameBytes(t *testing.T) {
+	b := newBurst(t, 1, 0)
+	v := b.join(0, 1, msg.AddSession{Send: []msg.Send{{
+		Route: burstRoute, Kind: msg.Video, ClockRate: 90000, PT: burstViewerPT, SSRC: 9, Feedback: msg.Feedback{NACK: true},
+	}}})
+	sent, again := map[uint16]string{}, 0
+	b.seen = func(run *pkt.Run) {
+		for data := b.tx.Bytes(run); run.Path == v.path && len(data) > 0; {
+			packet := string(data[:min(int(run.Segment), len(data))])
+			data = data[len(packet):]
+			seq := uint16(packet[2])<<8 | uint16(packet[3])
+			if before, had := sent[seq]; had {
+				again++
+				if before != packet {
+					t.Fatalf("number %d has other bytes", seq)
+				}
+			}
+			sent[seq] = packet
+		}
+	}
+	b.shorter = []int{1, 3, 0, 2, 1, 1, 0, 1}
+	b.handle(0, b.frame(true))
+	sizes := map[int]bool{}
+	var lost []uint16
+	for seq, packet := range sent {
+		sizes[len(packet)] = true
+		lost = append(lost, seq)
+	}
+	if len(sent) != packetsInFrame || len(sizes) != 1 {
+		t.Fatalf("%d packets of %d sizes, want %d padded to one", len(sent), len(sizes), packetsInFrame)
+	}
+	slices.Sort(lost)
+	b.configure(func(s *engine.Settings) { s.PadMax, s.TrainMax, s.MTU = 0, 1, 1900 })
+	b.handle(0, []pkt.Datagram{v.rtcp(77, wire.AppendNACK(wire.AppendReceiverReport(nil, 77, nil), 77, 9, lost))})
+	if again != packetsInFrame {
+		t.Errorf("%d packets sent again, want %d", again, packetsInFrame)
+	}
+}

@@ -171,6 +171,7 @@ func (p *Plane) follow(t *attr.Tree) {
 		for _, st := range p.Inspect() {
 			if st != nil {
 				collect(s, st)
+				collectNumbers(s, st)
 			}
 		}
 	})

@@ -37,7 +37,7 @@ var policy = []room{
 	{"dataplane/srtp", true, "dataplane/msg dataplane/wire", "seals and opens packets; the only package that runs pion's ciphers"},
 	{"dataplane/rewrite", true, "dataplane/clock dataplane/history dataplane/wire", "one viewer's numbering; nothing of keys or addresses"},
 	{"dataplane/feedback", true, "dataplane/clock dataplane/wire", "arithmetic over reports; nothing of sessions"},
-	{"dataplane/engine", true, "dataplane/clock dataplane/codec dataplane/feedback dataplane/history dataplane/ice dataplane/msg dataplane/pkt dataplane/rewrite dataplane/srtp dataplane/wire",
+	{"dataplane/engine", true, "dataplane/clock dataplane/codec dataplane/feedback dataplane/histogram dataplane/history dataplane/ice dataplane/msg dataplane/pkt dataplane/rewrite dataplane/srtp dataplane/wire",
 		"composes the leaves into one shard's brain; runs in simulations, so nothing of the shell"},
 	{"dataplane/simnet", true, "dataplane/clock dataplane/pkt", "a network for simulations of whatever speaks datagrams"},
 	{"dataplane/source", false, "dataplane/clock dataplane/msg", "a publisher that is not a peer speaks the same vocabulary, and paces itself"},
@@ -48,7 +48,7 @@ var policy = []room{
 	{"dataplane/internal/udp", false, "dataplane/clock dataplane/pkt", "the kernel's sockets; decides nothing, so it needs no meaning of the bytes"},
 	{"dataplane/internal/shard", false, "dataplane/clock dataplane/engine dataplane/internal/poll dataplane/internal/ring dataplane/internal/udp dataplane/msg dataplane/pkt dataplane/wire",
 		"the loop: joins one engine to the kernel and to other shards"},
-	{"dataplane", false, "dataplane/clock dataplane/engine dataplane/internal/arena dataplane/internal/shard dataplane/internal/udp dataplane/msg dataplane/pkt dataplane/wire netopt/attr",
+	{"dataplane", false, "dataplane/clock dataplane/engine dataplane/histogram dataplane/internal/arena dataplane/internal/shard dataplane/internal/udp dataplane/msg dataplane/pkt dataplane/wire netopt/attr",
 		"the door; all that others may hold on to"},
 
 	{"controlplane/httpd", false, "", "the manners of our HTTP handlers"},

@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"time"
+
+	"sluice/dataplane/histogram"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/wire"
 )
@@ -35,6 +38,57 @@ type Stats struct {
 	Ingresses int
 	Egresses  int
 	Routes    []RouteStats
+	Latency   histogram.Histogram // from a packet's arrival to the return of the call that sent it on
+	Loop      Loop
+}
+
+// Loop is what the shell measures of its own loop; it lies here so that one
+// picture holds everything.
+type Loop struct {
+	Stages [NumStages]time.Duration // spent since the start
+	Turn   histogram.Histogram      // length of a turn, sleep apart
+	Socket Socket
+	Queues [NumQueues]int // items that wait now
+}
+
+// Stage is a part of the loop.
+type Stage uint8
+
+// The stages, in the order of the loop.
+const (
+	StageReceive  Stage = iota // taking datagrams from the kernel
+	StageDecrypt               // deciding about them, decrypting, keeping
+	StageRelay                 // taking from and handing to other shards
+	StageCommands              // of the control plane
+	StageTimers
+	StageFanOut // rewriting and protecting
+	StageSend   // handing batches to the kernel
+	StageSleep
+	NumStages
+)
+
+func (s Stage) String() string {
+	return [...]string{"receive", "decrypt", "relay", "commands", "timers", "fan_out", "send", "sleep"}[s]
+}
+
+// Queue is a queue between a shard and others.
+type Queue uint8
+
+// The queues.
+const (
+	QueueCommands Queue = iota // from the control plane
+	QueueEvents                // to the control plane
+	QueueRelays                // from other shards
+	NumQueues
+)
+
+func (q Queue) String() string { return [...]string{"commands", "events", "relays"}[q] }
+
+// Socket is what the kernel says of a shard's socket (SO_MEMINFO, socket(7)).
+type Socket struct {
+	ReceiveQueue, ReceiveBuffer int    // bytes that wait, and may
+	SendQueue, SendBuffer       int    // likewise, on the way out
+	Overflows                   uint64 // datagrams dropped because the receive buffer was full
 }
 
 // RouteStats is a picture of a route on one shard.
@@ -48,7 +102,8 @@ type RouteStats struct {
 
 // Stats returns a picture of the engine.
 func (e *Engine) Stats() *Stats {
-	st := &Stats{Counters: e.Counters, Sessions: e.sessions.Len(), Ingresses: e.ingresses.Len(), Egresses: e.egresses.Len()}
+	st := &Stats{Counters: e.Counters, Sessions: e.sessions.Len(), Ingresses: e.ingresses.Len(), Egresses: e.egresses.Len(),
+		Latency: e.latency, Loop: e.Loop}
 	for _, r := range e.routes {
 		st.Routes = append(st.Routes, RouteStats{
 			Route: r.id, Home: r.home == e.cfg.Shard, Viewers: e.viewers(r), Packets: r.packets, Bytes: r.bytes,

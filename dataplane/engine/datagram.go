@@ -16,6 +16,8 @@ func (e *Engine) HandleDatagrams(now clock.Time, rx []pkt.Datagram) {
 	for i := range rx {
 		e.Counters.RxPackets++
 		e.Counters.RxBytes += uint64(len(rx[i].Data))
+		// The kernel tells arrival by the wall clock, which may be set meanwhile.
+		rx[i].Arrived = min(rx[i].Arrived, now)
 		e.datagram(&rx[i], e.cfg.Shard)
 	}
 }

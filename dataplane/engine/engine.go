@@ -4,12 +4,13 @@
 // outputs.
 //
 // The contract of the shell: one goroutine calls; after each Handle it drains
-// PollTransmit, PollRelay and PollEvent before the next. An engine that may not
-// drain (the kernel takes no more) keeps what it owes in each route's history.
+// PollTransmit, PollRelay and PollEvent before the next, and tells HandleSent
+// when a batch has gone out. An engine that may not drain (the kernel takes no
+// more) keeps what it owes in each route's history.
 //
 // Files in packet order: datagram.go (classify, find the session), stun.go,
 // rtp.go (authenticate, number, keep), train.go (when and in which shape packets
-// leave), fanout.go (rewrite, protect), rtcp.go
+// leave), fanout.go (rewrite, protect), latency.go (how long that took), rtcp.go
 // (what peers report), feedback.go (what we report), relay.go (other shards);
 // beside them command.go, timeout.go and state.go.
 package engine
@@ -19,6 +20,7 @@ import (
 
 	"sluice/dataplane/clock"
 	"sluice/dataplane/feedback"
+	"sluice/dataplane/histogram"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
 	"sluice/dataplane/srtp"
@@ -95,6 +97,7 @@ type Engine struct {
 	controlAt int        // runs of control already handed over
 	dirty     []*route   // routes with packets that some egress has not seen
 	held      []*route   // routes whose newest packets wait for the rest of a frame
+	served    []served   // what is in the shell's transmit batch
 	outboxes  []outbox   // by shard
 	punts     []msg.Punt
 	selected  []msg.PairSelected
@@ -108,7 +111,9 @@ type Engine struct {
 	scratch     [1500]byte
 	nackScratch [256]uint16
 	cipher      srtp.Scratch
+	latency     histogram.Histogram
 	Counters    Counters
+	Loop        Loop // the shell's
 }
 
 // Sizes of the queues towards the shell. They are drained each turn.

@@ -24,6 +24,7 @@ func (e *Engine) markDirty(r *route) {
 //hot:path
 func (e *Engine) PollTransmit(tx *pkt.Batch) (more bool) {
 	tx.Limit(e.set.TrainMax)
+	e.served = e.served[:0]
 	if !e.drainControl(tx) {
 		return true
 	}
@@ -108,6 +109,17 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 	if eg.cursor < r.ring.Tail() {
 		e.fellBehind(r, eg)
 	}
+	from := eg.cursor
+	done := e.catchUp(r, eg, l, path, tx)
+	e.noteServed(r, eg, from)
+	return done
+}
+
+// catchUp sends a viewer everything from its cursor on that may be sent. False
+// when tx is full.
+//
+//hot:path
+func (e *Engine) catchUp(r *route, eg *egress, l *link, path *pkt.Path, tx *pkt.Batch) bool {
 	for ; eg.cursor < r.ready; eg.cursor++ {
 		p, data := r.ring.At(eg.cursor)
 		if p.Seq < eg.startSeq {
@@ -149,6 +161,7 @@ func (e *Engine) start(r *route, eg *egress) bool {
 	}
 	p, _ := r.ring.At(at)
 	eg.started, eg.cursor, eg.startSeq = true, at, p.Seq
+	eg.joined = r.ring.Head()
 	// Half of the sequence space stays in front of the first rollover
 	// (RFC 3711 section 3.3.1 guesses a rollover counter of 0 for the first packet).
 	eg.view.SeqDelta = e.rand()&0x7fff - p.Seq

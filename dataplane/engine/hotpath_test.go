@@ -177,6 +177,7 @@ func (b *burst) transmit(e *engine.Engine) {
 			}
 		}
 		b.tx.Reset()
+		e.HandleSent(b.now.Add(time.Millisecond))
 	}
 }
 

@@ -3,8 +3,10 @@ package engine
 import (
 	"encoding/binary"
 
+	"sluice/dataplane/clock"
 	"sluice/dataplane/codec"
 	"sluice/dataplane/feedback"
+	"sluice/dataplane/histogram"
 	"sluice/dataplane/history"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
@@ -141,7 +143,7 @@ func (e *Engine) authenticRTP(l *link, in *ingress, h *wire.RTP, plain []byte, i
 	if in.fb.NACK && in.nack.Received(ext, e.now, &e.set.Nack) {
 		e.requestKeyframe(e.routes[in.route])
 	}
-	return e.keep(in, h, plain, ext)
+	return e.keep(in, h, plain, ext, d.Arrived)
 }
 
 // sequenceCycle is the size of the sequence number space; extended sequence
@@ -182,13 +184,13 @@ func (e *Engine) retransmitted(in *ingress, h *wire.RTP, plain []byte, d *pkt.Da
 	e.Counters.Repaired++
 	// The header moves up over the original sequence number.
 	copy(plain[2:], plain[:h.HeaderLen])
-	return e.keep(in, h, plain[2:], ext)
+	return e.keep(in, h, plain[2:], ext, d.Arrived)
 }
 
 // keep puts a packet of an ingress into its route's history.
 //
 //hot:path
-func (e *Engine) keep(in *ingress, h *wire.RTP, plain []byte, ext uint64) wire.Drop {
+func (e *Engine) keep(in *ingress, h *wire.RTP, plain []byte, ext uint64, arrived clock.Time) wire.Drop {
 	r := e.routes[in.route]
 	if r.home != e.cfg.Shard || e.ingresses.Get(r.ingress) != in {
 		return wire.DropUnexpected // a publisher that another has replaced
@@ -203,7 +205,7 @@ func (e *Engine) keep(in *ingress, h *wire.RTP, plain []byte, ext uint64) wire.D
 	if drop != wire.Kept {
 		return drop
 	}
-	p.CSRC, p.Marker = h.CSRC, h.Marker
+	p.Arrived, p.CSRC, p.Marker = arrived, h.CSRC, h.Marker
 	used := copy(room, plain[12:12+4*int(h.CSRC)])
 	extLen := keepExts(room[used:], in, h, plain)
 	p.ExtLen = uint16(extLen)
@@ -236,7 +238,7 @@ func keepExts(room []byte, in *ingress, h *wire.RTP, b []byte) int {
 }
 
 // open makes room in a route's history for a packet of a source; size bounds
-// its bytes. The caller fills the packet and the room, then calls close.
+// its bytes. It arrived now, unless the caller knows better, who fills the packet and the room, then calls close.
 //
 //hot:path
 func (e *Engine) open(r *route, source, seq uint64, ts uint32, size int, key bool) (*history.Packet, []byte, wire.Drop) {
@@ -249,7 +251,7 @@ func (e *Engine) open(r *route, source, seq uint64, ts uint32, size int, key boo
 	}
 	r.waitKey = false
 	if r.ring == nil {
-		r.ring = e.newRing(r.kind)
+		r.ring, r.latency = e.newRing(r.kind), newHistogram()
 	}
 	seq, ts, ok := r.splice.Map(seq, ts, e.now, r.clockRate)
 	if !ok {
@@ -294,3 +296,8 @@ func (e *Engine) newRing(k msg.Kind) *history.Ring {
 	}
 	return history.New(e.set.HistoryPackets, e.set.HistoryBytes)
 }
+
+// newHistogram likewise.
+//
+//go:noinline
+func newHistogram() *histogram.Histogram { return new(histogram.Histogram) }

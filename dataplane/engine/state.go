@@ -6,6 +6,7 @@ import (
 	"sluice/dataplane/clock"
 	"sluice/dataplane/codec"
 	"sluice/dataplane/feedback"
+	"sluice/dataplane/histogram"
 	"sluice/dataplane/history"
 	"sluice/dataplane/ice"
 	"sluice/dataplane/msg"
@@ -96,6 +97,7 @@ type egress struct {
 	started  bool
 	startSeq uint64 // route sequence number of the first packet
 	cursor   uint64 // position in the route's history of the next packet
+	joined   uint64 // position of the first packet that came after it started
 	reportNo uint32 // last sender report passed on
 	packets  uint32
 	octets   uint32
@@ -121,8 +123,9 @@ type route struct {
 	ingress   pkt.Handle
 
 	splice   rewrite.Splice
-	ring     *history.Ring // nil before the first packet
-	waitKey  bool          // nothing passes before a keyframe
+	ring     *history.Ring        // nil before the first packet
+	latency  *histogram.Histogram // of what was sent here; made with the ring
+	waitKey  bool                 // nothing passes before a keyframe
 	hasKey   bool
 	keyAt    uint64 // position of the newest keyframe's first packet
 	keyTS    uint32

@@ -15,9 +15,9 @@ import (
 // list, the header extension elements that travel with the media, each as
 // {wire.Ext, length, data}, and the payload. The source's padding is not kept.
 type Packet struct {
-	Seq      uint64 // extended sequence number in the route's own space
-	TS       uint32 // RTP timestamp, likewise
-	Arrived  clock.Time
+	Seq      uint64     // extended sequence number in the route's own space
+	TS       uint32     // RTP timestamp, likewise
+	Arrived  clock.Time // at this machine, as the kernel says
 	CSRC     uint8
 	Marker   bool
 	KeyStart bool // a decoder can start here

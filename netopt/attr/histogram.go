@@ -37,6 +37,10 @@ func (g GaugeVec) Set(s *Sample, i int, v float64) { s.of(g.decl)[i] = v }
 // Add adds v to the gauge of Values[i] in this sample.
 func (g GaugeVec) Add(s *Sample, i int, v float64) { s.of(g.decl)[i] += v }
 
+// AddFloat adds v, which is not below 0, to the counter of Values[i] in this
+// sample: for seconds, which are no whole numbers.
+func (c CounterVec) AddFloat(s *Sample, i int, v float64) { s.of(c.decl)[i] += v }
+
 // Buckets returns a histogram in OpenMetrics' terms: for each of the
 // declaration's Bounds how many observations were at most that, then how many
 // there were at all, and their sum.

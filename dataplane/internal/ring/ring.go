@@ -52,6 +52,9 @@ func (r *SPSC[T]) Peek() *T {
 	return &r.items[head&uint64(len(r.items)-1)]
 }
 
+// Len returns how many items wait. It is for the consumer.
+func (r *SPSC[T]) Len() int { return int(r.tail.Load() - r.head.Load()) }
+
 // Release gives the place that Peek returned back to the producer.
 //
 //hot:path

@@ -43,7 +43,9 @@ type Shard struct {
 	engine *engine.Engine
 	socket *udp.Socket
 	poller *poll.Poller
-	epoch  time.Time // clock.Time 0
+	epoch  time.Time  // clock.Time 0
+	origin time.Time  // wall clock at clock.Time 0, read once a turn
+	lapped clock.Time // when the current stage began
 	tx     *pkt.Batch
 	unsent bool // tx waits for the socket to take more
 
@@ -164,6 +166,7 @@ func (s *Shard) run() {
 	runtime.LockOSThread()
 	s.pin()
 	defer s.release()
+	s.lapped = s.now()
 	for !s.stopping() {
 		if s.turn() {
 			continue
@@ -171,6 +174,7 @@ func (s *Shard) run() {
 		if err := s.poller.Sleep(s.timeout(), s.idle); err != nil {
 			panic(fmt.Sprintf("shard %d: %v", s.index, err))
 		}
+		s.lap(engine.StageSleep)
 	}
 }
 
@@ -199,13 +203,28 @@ func (s *Shard) now() clock.Time { return clock.Time(time.Since(s.epoch)) }
 // turn does one round of everything that waits; it reports whether more may. A
 // full socket is no reason to go round again: epoll tells when it takes more.
 func (s *Shard) turn() (busy bool) {
+	began := s.lapped
+	wall := time.Now()
+	s.origin = wall.Add(-wall.Sub(s.epoch))
 	busy = s.receive()
 	busy = s.takeCommands() || busy
 	busy = s.takeRelays() || busy
-	if now := s.now(); now >= s.engine.PollTimeout() {
-		s.engine.HandleTimeout(now)
+	if s.lapped >= s.engine.PollTimeout() {
+		s.engine.HandleTimeout(s.lapped)
+		s.lap(engine.StageTimers)
 	}
-	return !s.drain() || busy
+	busy = !s.drain() || busy
+	s.engine.Loop.Turn.Record(s.lapped.Sub(began), 1)
+	return busy
+}
+
+// lap ends a stage of the loop and returns the instant. What little happens
+// between stages is counted to the next one.
+func (s *Shard) lap(stage engine.Stage) clock.Time {
+	now := s.now()
+	s.engine.Loop.Stages[stage] += now.Sub(s.lapped)
+	s.lapped = now
+	return now
 }
 
 // idle reports whether nothing waits that another thread brought.
@@ -227,36 +246,55 @@ func (s *Shard) timeout() time.Duration {
 	if due == clock.Never {
 		return -1
 	}
-	return max(due.Sub(s.now()), 0)
+	return max(due.Sub(s.lapped), 0)
 }
 
 // receive reads the socket until it is empty or the budget is used up, which it
 // reports.
 func (s *Shard) receive() (more bool) {
 	for range receiveBudget {
-		wall := time.Now()
-		now := clock.Time(wall.Sub(s.epoch))
-		rx, truncated := s.socket.Receive(wall.Add(-time.Duration(now)))
+		rx, truncated := s.socket.Receive(s.origin)
+		now := s.lap(engine.StageReceive)
 		s.engine.Counters.Drops[wire.DropTruncated] += uint64(truncated)
 		if len(rx)+truncated == 0 {
 			return false
 		}
 		s.engine.HandleDatagrams(now, rx)
+		s.lap(engine.StageDecrypt)
 		s.drain()
 	}
 	return true
+}
+
+// stats is a picture of the engine, with what only the shell can see.
+func (s *Shard) stats() *engine.Stats {
+	st := s.engine.Stats()
+	m := s.socket.Memory()
+	st.Loop.Socket = engine.Socket{
+		ReceiveQueue: int(m.ReceiveQueue), ReceiveBuffer: int(m.ReceiveBuffer),
+		SendQueue: int(m.SendQueue), SendBuffer: int(m.SendBuffer), Overflows: uint64(m.Overflows),
+	}
+	st.Loop.Queues[engine.QueueCommands] = len(s.commands)
+	st.Loop.Queues[engine.QueueEvents] = len(s.events)
+	for _, in := range s.inbox {
+		if in != nil {
+			st.Loop.Queues[engine.QueueRelays] += in.Len()
+		}
+	}
+	return st
 }
 
 func (s *Shard) takeCommands() (some bool) {
 	for range len(s.commands) {
 		switch c := (<-s.commands).(type) {
 		case msg.Command:
-			s.engine.HandleCommand(s.now(), c)
+			s.engine.HandleCommand(s.lapped, c)
 		case engine.Settings:
 			s.engine.Configure(c)
 		case inspect:
-			c.reply <- s.engine.Stats()
+			c.reply <- s.stats()
 		}
+		s.lap(engine.StageCommands)
 		s.drain()
 		some = true
 	}
@@ -268,18 +306,18 @@ func (s *Shard) takeRelays() (some bool) {
 		if in == nil {
 			continue
 		}
-		now := s.now()
 		for range relayItems {
 			item := in.Peek()
 			if item == nil {
 				break
 			}
-			s.engine.HandleRelay(now, from, &item.relay)
+			s.engine.HandleRelay(s.lapped, from, &item.relay)
 			in.Release()
 			some = true
 		}
 	}
 	if some {
+		s.lap(engine.StageRelay)
 		s.drain()
 	}
 	return some
@@ -306,12 +344,18 @@ func (s *Shard) transmit() {
 	for more := true; more || s.unsent; {
 		if !s.unsent {
 			more = s.engine.PollTransmit(s.tx)
+			if s.tx.Empty() {
+				return
+			}
+			s.lap(engine.StageFanOut)
 		}
 		done, dropped := s.socket.Send(s.tx)
 		s.engine.Counters.Drops[wire.DropTransmit] += uint64(dropped)
+		now := s.lap(engine.StageSend)
 		if s.unsent = !done; s.unsent {
 			return
 		}
+		s.engine.HandleSent(now)
 		s.tx.Reset()
 	}
 }
@@ -321,11 +365,16 @@ func (s *Shard) transmit() {
 // turns, which follow at once.
 func (s *Shard) sendRelays() (done bool) {
 	done = true
+	some := false
 	for to, peer := range s.peers {
 		if to != s.index && s.engine.RelayPending(to) {
 			done = s.sendRelaysTo(to, peer.inbox[s.index]) && done
 			peer.poller.Wake()
+			some = true
 		}
+	}
+	if some {
+		s.lap(engine.StageRelay)
 	}
 	return done
 }

@@ -1,0 +1,75 @@
+package dataplane
+
+import (
+	"fmt"
+	"time"
+
+	"sluice/dataplane/engine"
+	"sluice/dataplane/histogram"
+	"sluice/netopt/attr"
+)
+
+// latencyBounds are the exported buckets of what takes from microseconds to a
+// second. Inside, histograms are exact to 2 %.
+var latencyBounds = []float64{
+	0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1,
+}
+
+var (
+	latencyHistogram = Attrs.Histogram(attr.Decl{
+		Path: "forward_latency_seconds", Unit: "seconds", Bounds: latencyBounds, Since: "0.1",
+		Doc: `From the kernel's receive timestamp of a packet to the return of the system call that sent it on, once for each
+			viewer. Packets that a viewer is given to begin with, and retransmissions, do not count.`,
+	})
+	turnHistogram = Attrs.Histogram(attr.Decl{
+		Path: "loop_turn_seconds", Unit: "seconds", Bounds: latencyBounds, Since: "0.1",
+		Doc: "Length of a turn of a shard's loop, sleep apart.",
+	})
+	stageCounter = Attrs.CounterVec(attr.Decl{
+		Path: "loop_seconds", Unit: "seconds", Label: "stage", Values: names[engine.Stage](engine.NumStages), Since: "0.1",
+		Doc: `Time that the shards spent in each stage of their loops: receive is taking datagrams from the kernel, decrypt is
+			deciding about them and keeping them, fan_out is writing and protecting what viewers get, send is handing it to
+			the kernel.`,
+	})
+	queueGauge = Attrs.GaugeVec(attr.Decl{
+		Path: "queued_items", Unit: "items", Label: "queue", Values: names[engine.Queue](engine.NumQueues), Since: "0.1",
+		Doc: "What waits in the queues between shards and others: commands to them, events from them, relays among them.",
+	})
+	receiveQueueGauge = gauge("receive_queue_bytes", "bytes", "What waits in the kernel's receive queues of the media port, with the kernel's bookkeeping.")
+	receiveRoomGauge  = gauge("receive_queue_max_bytes", "bytes", "How much may wait there: the receive buffers that the kernel granted.")
+	sendQueueGauge    = gauge("send_queue_bytes", "bytes", "What the kernel has of the media port and the network device has not sent yet.")
+	overflowCounter   = counter("receive_overflow_packets", "packets", "Datagrams that the kernel dropped because a receive buffer of the media port was full.")
+)
+
+// names are the words of an enumeration from 0 up to n.
+func names[T interface {
+	~uint8
+	fmt.Stringer
+}](n T) (words []string) {
+	for i := T(0); i < n; i++ {
+		words = append(words, i.String())
+	}
+	return words
+}
+
+// collectNumbers adds what a shard measured of itself.
+func collectNumbers(s *attr.Sample, st *engine.Stats) {
+	observe(latencyHistogram, s, &st.Latency)
+	observe(turnHistogram, s, &st.Loop.Turn)
+	for stage, d := range st.Loop.Stages {
+		stageCounter.AddFloat(s, stage, d.Seconds())
+	}
+	for queue, n := range st.Loop.Queues {
+		queueGauge.Add(s, queue, float64(n))
+	}
+	socket := &st.Loop.Socket
+	receiveQueueGauge.Add(s, float64(socket.ReceiveQueue))
+	receiveRoomGauge.Add(s, float64(socket.ReceiveBuffer))
+	sendQueueGauge.Add(s, float64(socket.SendQueue))
+	overflowCounter.Add(s, socket.Overflows)
+}
+
+// observe exports a histogram. A bucket counts as what its middle is.
+func observe(to attr.Histogram, s *attr.Sample, h *histogram.Histogram) {
+	h.Each(func(d time.Duration, n uint64) { to.Observe(s, d.Seconds(), n) })
+}

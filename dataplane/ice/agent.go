@@ -15,8 +15,8 @@ import (
 const ConsentTimeout = 30 * time.Second
 
 // maxPaths bounds what a peer can make us remember: a host with two networks
-// and both IP versions has four.
-const maxPaths = 4
+// and both IP versions has four, and four by TCP.
+const maxPaths = 8
 
 // Agent is a session's view of its peer's addresses. It is flat: no pointers,
 // and the zero value is ready. Not safe for concurrent use.
@@ -90,6 +90,21 @@ func (a *Agent) Knows(path *pkt.Path) bool {
 // ConsentTimeout. Checks of other paths do not count: they may be replays.
 func (a *Agent) Consents(now clock.Time) bool {
 	return a.count > 0 && now.Sub(a.paths[a.selected].checked) < ConsentTimeout
+}
+
+// Forget takes away what leads to a remote address, other than the selected path.
+func (a *Agent) Forget(remote pkt.Addr) {
+	for i := int(a.count) - 1; i >= 0; i-- {
+		if a.paths[i].path.Remote != remote || i == int(a.selected) {
+			continue
+		}
+		a.count--
+		if a.selected == a.count {
+			a.selected = uint8(i)
+		}
+		a.paths[i] = a.paths[a.count]
+		a.paths[a.count] = checkedPath{}
+	}
 }
 
 // Remotes calls f for every remote address that is remembered.

@@ -114,12 +114,40 @@ func TestEvictionKeepsSharedRemote(t *testing.T) {
 	a.Checked(sec(1), path(1, 1))
 	a.Checked(sec(2), path(2, 1))
 	a.Checked(sec(3), path(2, 2))
-	a.Checked(sec(4), path(3, 1))
-	if forgotten, gone := a.Checked(sec(5), path(4, 1)); gone {
+	for i := byte(4); i <= maxPaths; i++ {
+		a.Checked(sec(4), path(i, 1))
+	}
+	if forgotten, gone := a.Checked(sec(5), path(40, 1)); gone {
 		t.Errorf("%v was forgotten, which another path still has", forgotten)
 	}
-	if forgotten, gone := a.Checked(sec(6), path(5, 1)); !gone || forgotten != path(2, 2).Remote {
+	if forgotten, gone := a.Checked(sec(6), path(50, 1)); !gone || forgotten != path(2, 2).Remote {
 		t.Errorf("%v (%v) was forgotten, want that of path 2", forgotten, gone)
+	}
+}
+
+func TestForget(t *testing.T) {
+	for picked := byte(1); picked <= 4; picked++ {
+		var a Agent
+		for i := byte(1); i <= 4; i++ {
+			a.Checked(sec(float64(i)), path(i, 1))
+		}
+		a.Checked(sec(5), path(2, 2))
+		a.Authentic(sec(5), path(picked, 1))
+		a.Forget(path(2, 1).Remote)
+		selected(t, &a, path(picked, 1))
+		for i := byte(1); i <= 4; i++ {
+			if gone := i == 2 && picked != 2; a.Knows(path(i, 1)) == gone {
+				t.Errorf("%d is selected, 2 was forgotten: %d is known: %v", picked, i, !gone)
+			}
+		}
+		if a.Knows(path(2, 2)) {
+			t.Error("the other path to the address is known")
+		}
+	}
+	var none Agent
+	none.Forget(path(1, 1).Remote)
+	if none.Selected() != nil {
+		t.Error("something from nothing")
 	}
 }
 

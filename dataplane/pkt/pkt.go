@@ -17,12 +17,17 @@ import (
 	"sluice/dataplane/clock"
 )
 
-// Addr is an IP address and port without pointers, so that it can live in
-// slabs and be a map key. IPv4 addresses are held IPv4-mapped (RFC 4291
-// section 2.5.5.2): an address has one form, and comparing is comparing bytes.
+// Addr is an IP address and port, and what carries datagrams there, without
+// pointers, so that it can live in slabs and be a map key. IPv4 addresses are
+// held IPv4-mapped (RFC 4291 section 2.5.5.2): an address has one form, and
+// comparing is comparing bytes.
 type Addr struct {
 	IP   [16]byte
 	Port uint16
+	// Conn is 0 for UDP, otherwise the shard's name of a TCP connection with
+	// that address. No two connections that a shard ever has share a name and
+	// an address, so what is known of one that ended holds of no other.
+	Conn uint32
 }
 
 // AddrFrom converts a netip.AddrPort; the zone is dropped.
@@ -33,12 +38,20 @@ func (a Addr) AddrPort() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(a.IP).Unmap(), a.Port)
 }
 
+// Stream reports whether a TCP connection carries the datagrams.
+func (a Addr) Stream() bool { return a.Conn != 0 }
+
 // Is4 reports whether the address is an IPv4-mapped one.
 func (a Addr) Is4() bool {
 	return [12]byte(a.IP[:12]) == [12]byte{10: 0xff, 11: 0xff}
 }
 
-func (a Addr) String() string { return a.AddrPort().String() }
+func (a Addr) String() string {
+	if a.Stream() {
+		return a.AddrPort().String() + "/tcp"
+	}
+	return a.AddrPort().String()
+}
 
 // Path is the two ends of a datagram's way: the peer's address, and the local
 // address it came to, which answers must leave from (RFC 8445 section 7.3.1.2).
@@ -78,16 +91,18 @@ const (
 // Reserve and Commit; the shell sends its runs and resets it. Not safe for
 // concurrent use.
 type Batch struct {
-	buf  []byte
-	used int
-	runs []Run
-	most int32 // packets of a run
-	open bool  // the last run may still grow
+	buf     []byte
+	used    int
+	runs    []Run
+	streams []Run
+	most    int32 // packets of a run
+	open    *Run  // the last run, while it may still grow
 }
 
-// NewBatch returns a batch over the given memory, with room for runs runs.
+// NewBatch returns a batch over the given memory, with room for runs runs of
+// each transport.
 func NewBatch(buf []byte, runs int) *Batch {
-	return &Batch{buf: buf, runs: make([]Run, 0, runs), most: MaxRunPackets}
+	return &Batch{buf: buf, runs: make([]Run, 0, runs), streams: make([]Run, 0, runs), most: MaxRunPackets}
 }
 
 // Limit lets runs have at most so many packets, 1 to MaxRunPackets.
@@ -98,7 +113,7 @@ func (b *Batch) Limit(packets int) { b.most = int32(packets) }
 //
 //hot:path
 func (b *Batch) Reserve(size int) []byte {
-	if b.used+size > len(b.buf) || len(b.runs) == cap(b.runs) {
+	if b.used+size > len(b.buf) || len(b.runs) == cap(b.runs) || len(b.streams) == cap(b.streams) {
 		return nil
 	}
 	return b.buf[b.used : b.used+size : b.used+size]
@@ -111,27 +126,33 @@ func (b *Batch) Reserve(size int) []byte {
 func (b *Batch) Commit(path *Path, n int) {
 	off := b.used
 	b.used += n
-	if b.open {
-		r := &b.runs[len(b.runs)-1]
-		if int32(n) <= r.Segment && r.Len < r.Segment*b.most && r.Len+int32(n) <= maxRunBytes && r.Path == *path {
-			r.Len += int32(n)
-			b.open = int32(n) == r.Segment
-			return
+	if r := b.open; r != nil && int32(n) <= r.Segment && r.Len < r.Segment*b.most && r.Len+int32(n) <= maxRunBytes && r.Path == *path {
+		r.Len += int32(n)
+		if int32(n) < r.Segment {
+			b.open = nil
 		}
+		return
 	}
-	b.runs = b.runs[:len(b.runs)+1]
-	b.runs[len(b.runs)-1] = Run{Path: *path, Off: int32(off), Len: int32(n), Segment: int32(n)}
-	b.open = true
+	list := &b.runs
+	if path.Remote.Stream() {
+		list = &b.streams
+	}
+	*list = (*list)[:len(*list)+1]
+	b.open = &(*list)[len(*list)-1]
+	*b.open = Run{Path: *path, Off: int32(off), Len: int32(n), Segment: int32(n)}
 }
 
-// Runs returns the runs in the order they were committed.
+// Runs returns the runs that go by UDP, in the order they were committed.
 func (b *Batch) Runs() []Run { return b.runs }
+
+// Streams returns the runs that go by TCP, in the order they were committed.
+func (b *Batch) Streams() []Run { return b.streams }
 
 // Bytes returns the bytes of a run.
 func (b *Batch) Bytes(r *Run) []byte { return b.buf[r.Off : r.Off+r.Len] }
 
 // Empty reports whether the batch holds no packet.
-func (b *Batch) Empty() bool { return len(b.runs) == 0 }
+func (b *Batch) Empty() bool { return len(b.runs)+len(b.streams) == 0 }
 
 // Reset empties the batch.
-func (b *Batch) Reset() { b.used, b.runs, b.open = 0, b.runs[:0], false }
+func (b *Batch) Reset() { b.used, b.runs, b.streams, b.open = 0, b.runs[:0], b.streams[:0], nil }

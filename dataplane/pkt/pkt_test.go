@@ -25,6 +25,11 @@ func TestAddr(t *testing.T) {
 	if AddrFrom(netip.MustParseAddrPort("[::ffff:192.0.2.7]:5000")) != AddrFrom(netip.MustParseAddrPort("192.0.2.7:5000")) {
 		t.Error("an address has two forms")
 	}
+	conn := AddrFrom(netip.MustParseAddrPort("192.0.2.7:5000"))
+	conn.Conn = 1
+	if conn == AddrFrom(netip.MustParseAddrPort("192.0.2.7:5000")) || !conn.Stream() || conn.String() != "192.0.2.7:5000/tcp" {
+		t.Errorf("%v is an address like any other", conn)
+	}
 	if AddrFrom(netip.MustParseAddrPort("[fe80::1%eth0]:1")) != AddrFrom(netip.MustParseAddrPort("[fe80::1]:1")) {
 		t.Error("the zone stays")
 	}
@@ -153,6 +158,35 @@ func TestBatchRuns(t *testing.T) {
 	}
 	commit(b, path(1), 5, 1)
 	if len(b.Runs()) != 1 || b.Runs()[0].Off != 0 {
+		t.Error("Reset leaves something behind")
+	}
+}
+
+// Packets for a connection line up beside those for addresses, whatever comes
+// in between, and the two have bounds of their own.
+func TestBatchStreams(t *testing.T) {
+	b := NewBatch(make([]byte, 1<<12), 3)
+	conn := path(1)
+	conn.Remote.Conn = 7
+	for range 2 {
+		commit(b, path(1), 100, 1)
+		commit(b, conn, 100, 7)
+		commit(b, conn, 50, 7)
+	}
+	if len(b.Runs()) != 2 || len(b.Streams()) != 2 || b.Empty() {
+		t.Fatalf("%d runs, %d streams", len(b.Runs()), len(b.Streams()))
+	}
+	for i := range b.Streams() {
+		if r := &b.Streams()[i]; r.Path != *conn || r.Packets() != 2 || b.Bytes(r)[149] != 7 {
+			t.Errorf("%+v", r)
+		}
+	}
+	commit(b, path(2), 1, 1)
+	if commit(b, conn, 1, 7) || commit(b, path(3), 1, 1) {
+		t.Error("another run where all are taken")
+	}
+	b.Reset()
+	if !b.Empty() || !commit(b, conn, 1, 7) || b.Empty() || len(b.Streams()) != 1 {
 		t.Error("Reset leaves something behind")
 	}
 }

@@ -69,6 +69,10 @@ var (
 		Label: "reason", Values: refusals[:],
 		Doc: "Offers that were refused.",
 	})
+	restartsCounter = Attrs.Counter(attr.Decl{
+		Path: "ice_restarts", Unit: "restarts", Since: "0.1",
+		Doc: "Times that a peer restarted ICE, by PATCH.",
+	})
 	streamsGauge = Attrs.Gauge(attr.Decl{
 		Path: "live_streams", Unit: "streams", Since: "0.1", Doc: "Streams that have a publisher.",
 	})

@@ -22,6 +22,9 @@ const (
 	ErrMemory   Refusal = "the memory limit is reached (attribute limits/memory_bytes); try again later"
 )
 
+// ErrNoSession says that there is no session by that token, any more or ever.
+const ErrNoSession Refusal = "there is no such session"
+
 // admit reports whether the service takes sessions at all.
 func (s *Service) admit() error {
 	switch limit := memoryAttr.Get(s.tree); {

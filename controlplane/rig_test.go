@@ -59,7 +59,7 @@ func start(t *testing.T, sets ...string) *rig { return startAt(t, place{}, sets.
 func startAt(t *testing.T, at place, sets ...string) *rig {
 	t.Helper()
 	before := census()
-	r := &rig{T: t, tree: attr.NewTree(&controlplane.Attrs, &dataplane.Attrs, &keying.Attrs)}
+	r := &rig{T: t, tree: attr.NewTree(&controlplane.Attrs, &dataplane.Attrs, &keying.Attrs, &whip.Attrs)}
 	for _, set := range append([]string{"dataplane/shards=2", "dataplane/pin=0"}, sets...) {
 		path, value, _ := strings.Cut(set, "=")
 		if err := r.tree.Set(path, value); err != nil {
@@ -82,7 +82,7 @@ func startAt(t *testing.T, at place, sets ...string) *rig {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	whip.Register(mux, r.service, whip.Info{HTTPSURL: func(*http.Request) string { return "" }})
+	whip.Register(mux, r.service, r.tree, whip.Info{HTTPSURL: func(*http.Request) string { return "" }})
 	web := httptest.NewServer(mux)
 	r.url = web.URL
 	t.Cleanup(func() {

@@ -18,7 +18,6 @@ import (
 	"sluice/controlplane/registry"
 	"sluice/controlplane/sdp"
 	"sluice/dataplane"
-	"sluice/dataplane/ice"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
 	"sluice/netopt/attr"
@@ -42,6 +41,7 @@ type Service struct {
 	draining bool
 	started  time.Time
 	created  [2]uint64
+	restarts uint64
 	refused  [len(refusals)]atomic.Uint64
 	stop     chan struct{} // closed by Close
 	closed   sync.Once
@@ -49,8 +49,11 @@ type Service struct {
 
 // peer is what a session has beyond the registry's view of it.
 type peer struct {
-	token string // the secret part of the session's URL, 128 bits
-	since time.Time
+	token  string // the secret part of the session's URL, 128 bits
+	since  time.Time
+	ufrag  string       // ours
+	remote sdp.Fragment // the peer's ICE credentials
+	tagged sdp.Tagged
 }
 
 // Config of a service. All fields are needed.
@@ -129,7 +132,7 @@ func cached(f func() ([]netip.AddrPort, error)) func() ([]netip.AddrPort, error)
 type Session struct {
 	Token  string // names the session in its URL, and must stay secret
 	ETag   string // of its ICE credentials, a strong entity tag with its quotes
-	Answer []byte // SDP
+	Answer []byte // SDP, or a fragment of it where ICE restarts
 }
 
 // Publish makes a session for a publisher. Errors: *sdp.Error for an offer that
@@ -207,9 +210,7 @@ func (s *Service) create(session *registry.Session, selection *sdp.Selection) (*
 		s.end(session.ID, "no address to announce")
 		return nil, err
 	}
-	var random [ice.RandomLen]byte
-	rand.Read(random[:])
-	ufrag, pwd := ice.NewUfrag(session.ID.Shard(), &random)
+	ufrag, pwd := newCredentials(session.ID)
 	add := msg.AddSession{ID: session.ID, Ufrag: ufrag, Pwd: pwd}
 	for i := range selection.Media {
 		m := &selection.Media[i]
@@ -225,14 +226,17 @@ func (s *Service) create(session *registry.Session, selection *sdp.Selection) (*
 	s.send()
 	s.plane.Send(session.ID.Shard(), add)
 
-	token := newToken()
-	s.peers[session.ID] = &peer{token: token, since: time.Now()}
-	s.byToken[token] = session.ID
+	p := &peer{
+		token: newToken(), since: time.Now(), ufrag: ufrag,
+		remote: sdp.Fragment{Ufrag: selection.Ufrag, Pwd: selection.Pwd}, tagged: selection.Tagged(),
+	}
+	s.peers[session.ID] = p
+	s.byToken[p.token] = session.ID
 	s.created[role(session)]++
 	s.log.Info("session created", "session", session.ID, "stream", session.Stream.Name, "role", createdRoles[role(session)])
 	return &Session{
-		Token: token,
-		ETag:  `"` + ufrag + `"`,
+		Token: p.token,
+		ETag:  p.etag(),
 		Answer: selection.Answer(sdp.Local{
 			Ufrag: ufrag, Pwd: pwd,
 			Fingerprint: strings.TrimPrefix(s.keyer.Fingerprint(), "sha-256 "),

@@ -198,6 +198,7 @@ func (s *Service) collect(sample *attr.Sample) {
 	for i, n := range s.created {
 		createdCounter.Add(sample, i, n)
 	}
+	restartsCounter.Add(sample, s.restarts)
 	for i := range s.refused {
 		refusedCounter.Add(sample, i, s.refused[i].Load())
 	}

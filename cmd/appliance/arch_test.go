@@ -58,7 +58,7 @@ var policy = []room{
 	{"controlplane/certs", false, "netopt/attr", "the certificate of the HTTPS listener; knows no media"},
 	{"controlplane", false, "controlplane/keying controlplane/registry controlplane/sdp dataplane dataplane/clock dataplane/codec dataplane/engine dataplane/ice dataplane/msg dataplane/pkt dataplane/source netopt/attr",
 		"joins the rooms of the control plane over one Plane; the engine for the types of its figures"},
-	{"controlplane/whip", false, "controlplane controlplane/httpd controlplane/registry controlplane/sdp", "HTTP to calls of the service; nothing of the data plane"},
+	{"controlplane/whip", false, "controlplane controlplane/httpd controlplane/registry controlplane/sdp netopt/attr", "HTTP to calls of the service; nothing of the data plane"},
 	{"controlplane/admin", false, "controlplane/httpd netopt/attr netopt/metrics", "the operator's listener over the table; works without media"},
 
 	{"web", false, "", "files for browsers; speaks to the rest over HTTP only"},

@@ -47,7 +47,7 @@ var (
 
 // tables returns every declaration of the appliance.
 func tables() []*attr.Table {
-	return []*attr.Table{&attrs, &controlplane.Attrs, &dataplane.Attrs, &keying.Attrs, &host.Attrs, &certs.Attrs}
+	return []*attr.Table{&attrs, &controlplane.Attrs, &dataplane.Attrs, &keying.Attrs, &host.Attrs, &certs.Attrs, &whip.Attrs}
 }
 
 // parseListen reads "ADDRESS:PORT" or ":PORT", which is every address.

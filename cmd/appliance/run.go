@@ -184,7 +184,7 @@ func (a *appliance) servePublic() error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler())
-	whip.Register(mux, a.service, whip.Info{Version: version, HTTPSURL: a.httpsURL})
+	whip.Register(mux, a.service, a.tree, whip.Info{Version: version, HTTPSURL: a.httpsURL})
 	if err := a.serveTLS(listener.Addr(), mux); err != nil {
 		listener.Close()
 		return err

@@ -49,16 +49,14 @@ func HostCandidates(addrs []netip.AddrPort) []Candidate {
 
 // Answer writes the answer, under 8192 bytes in lines that end in CRLF.
 //
-// ice-options says ice2 only (RFC 8445 section 10): all candidates are in the
-// answer and none of the peer's are needed, so there is nothing to trickle.
+// All candidates are in it (RFC 9725 section 4.3.2).
 func (s *Selection) Answer(l Local) []byte {
 	w := &writer{}
 	w.line("v=0")
 	w.line("o=- %d 1 IN IP4 0.0.0.0", l.SessionID>>1) // 63 bits, RFC 9429 section 5.2.1
 	w.line("s=-")
 	w.line("t=0 0")
-	w.line("a=ice-lite")
-	w.line("a=ice-options:ice2")
+	w.transport()
 	if mids := s.bundled(); len(mids) > 0 {
 		w.line("a=group:BUNDLE %s", strings.Join(mids, " "))
 	}
@@ -125,24 +123,29 @@ func (w *writer) reject(m *Media) {
 	w.line("a=inactive")
 }
 
-// media writes a section that is accepted or inactive. Port 9 stands for "see
-// the candidates" (RFC 9429 section 5.2.1), also where the offer said 0 and
-// bundle-only: 0 would reject it.
+// transport writes what kind of agent we are: lite, and of RFC 8445 (section 10).
+// Candidates of the peer may come later (RFC 8840 section 4.1.3).
+func (w *writer) transport() {
+	w.line("a=ice-lite")
+	w.line("a=ice-options:trickle ice2")
+}
+
+func (w *writer) ice(l Local) {
+	w.line("a=ice-ufrag:%s", l.Ufrag)
+	w.line("a=ice-pwd:%s", l.Pwd)
+}
+
+// media writes a section that is accepted or inactive.
 //
 // What describes the transport is repeated in each section. RFC 9143 section 7.1.3
 // wants it in the tagged one alone, but clients from before it look for it
 // everywhere, and all others pass over it.
 func (w *writer) media(m *Media, l Local, send bool) {
-	types := fmt.Sprint(m.format.pt)
-	if m.RTXPT != 0 {
-		types = fmt.Sprint(types, " ", m.RTXPT)
-	}
-	w.line("m=%s 9 %s %s", m.section.media, m.section.proto, types)
+	w.line("%s", m.line())
 	w.line("c=IN IP4 0.0.0.0")
 	w.line("a=mid:%s", m.MID)
 	w.line("a=%s", m.direction(send))
-	w.line("a=ice-ufrag:%s", l.Ufrag)
-	w.line("a=ice-pwd:%s", l.Pwd)
+	w.ice(l)
 	w.line("a=fingerprint:sha-256 %s", l.Fingerprint)
 	w.line("a=setup:passive")
 	w.line("a=rtcp-mux")

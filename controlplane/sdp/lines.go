@@ -34,11 +34,11 @@ func (l line) fail(reason string, args ...any) *Error {
 	return &Error{l.number, strings.ToValidUTF8(l.text[:min(end, 32)], "?"), fmt.Sprintf(reason, args...)}
 }
 
-// split cuts a body into lines and holds it to the limits, so that the grammar
-// is only ever asked about input of a sane size and shape.
-func split(body []byte) ([]line, error) {
-	if len(body) > maxBody {
-		return nil, &Error{0, "offer", fmt.Sprintf("%d bytes; at most %d are read", len(body), maxBody)}
+// split cuts a body, which is called what, into lines and holds it to the limits,
+// so that the grammar is only ever asked about input of a sane size and shape.
+func split(body []byte, what string, longest int) ([]line, error) {
+	if len(body) > longest {
+		return nil, &Error{0, what, fmt.Sprintf("%d bytes; at most %d are read", len(body), longest)}
 	}
 	var lines []line
 	media, candidates, number := 0, 0, 0
@@ -49,7 +49,7 @@ func split(body []byte) ([]line, error) {
 		case l.text == "":
 			continue
 		case strings.ContainsFunc(l.text, control):
-			return nil, &Error{number, "offer", "holds a control character"}
+			return nil, &Error{number, what, "holds a control character"}
 		case len(l.text) < 2 || l.text[1] != '=':
 			return nil, l.fail("is not of the form <letter>=<value>")
 		case strings.HasPrefix(l.text, "m="):

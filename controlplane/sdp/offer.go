@@ -16,6 +16,7 @@ type Offer struct {
 	sections     []*section
 	group        []*section // of the BUNDLE group in its order, empty when there is none
 	fingerprints []Fingerprint
+	ufrag, pwd   string
 }
 
 // section is one m-section.
@@ -43,7 +44,7 @@ type section struct {
 // Candidates are counted and otherwise ignored: an ICE-lite agent answers
 // checks from wherever they come (RFC 8445 section 7.3).
 func Parse(body []byte) (*Offer, error) {
-	lines, err := split(body)
+	lines, err := split(body, "offer", maxBody)
 	if err != nil {
 		return nil, err
 	}
@@ -253,10 +254,10 @@ func (o *Offer) readTransport() error {
 	if o.session.has("ice-lite") {
 		return o.session.all("ice-lite")[0].fail("Sluice is ICE-lite too, so nobody would send checks; offer full ICE")
 	}
-	if err := o.checkICE("ice-ufrag", 4); err != nil {
+	if err := o.readICE("ice-ufrag", shortestUfrag, &o.ufrag); err != nil {
 		return err
 	}
-	if err := o.checkICE("ice-pwd", 22); err != nil {
+	if err := o.readICE("ice-pwd", shortestPwd, &o.pwd); err != nil {
 		return err
 	}
 	if err := o.checkSetup(); err != nil {
@@ -265,22 +266,34 @@ func (o *Offer) readTransport() error {
 	return o.readFingerprints()
 }
 
-// checkICE checks one half of the ICE credentials (RFC 8839 section 5.4).
-func (o *Offer) checkICE(name string, shortest int) error {
-	a, ok, err := o.transport(name).one(name)
-	if err != nil {
-		return err
-	}
-	if !ok {
+// Lengths of the halves of ICE credentials, in characters (RFC 8839 section 5.4).
+const (
+	shortestUfrag = 4
+	shortestPwd   = 22
+)
+
+// readICE reads one half of the ICE credentials.
+func (o *Offer) readICE(name string, shortest int, value *string) error {
+	a, ok, err := o.transport(name).ice(name, shortest)
+	if err == nil && !ok {
 		return &Error{0, "a=" + name, "is missing"}
 	}
-	if len(a.value) < shortest || len(a.value) > 256 {
-		return a.fail("has %d characters; %d to 256 are allowed", len(a.value), shortest)
+	*value = a.value
+	return err
+}
+
+// ice returns the attribute that holds one half of the ICE credentials; ok is
+// false when it is not there (RFC 8839 section 5.4).
+func (as attrs) ice(name string, shortest int) (a attr, ok bool, err error) {
+	a, ok, err = as.one(name)
+	switch {
+	case err != nil || !ok:
+	case len(a.value) < shortest || len(a.value) > 256:
+		err = a.fail("has %d characters; %d to 256 are allowed", len(a.value), shortest)
+	case strings.ContainsFunc(a.value, func(r rune) bool { return !iceChar(r) }):
+		err = a.fail("may hold only letters, digits, + and /")
 	}
-	if strings.ContainsFunc(a.value, func(r rune) bool { return !iceChar(r) }) {
-		return a.fail("may hold only letters, digits, + and /")
-	}
-	return nil
+	return a, ok, err
 }
 
 func iceChar(r rune) bool {

@@ -59,6 +59,7 @@ type Track struct {
 
 // Selection is what an offer and Sluice agree on.
 type Selection struct {
+	Ufrag, Pwd string // the peer's ICE credentials
 	// Fingerprints are of the peer's certificate; any one of them must match it
 	// (RFC 8122 section 5). Never empty.
 	Fingerprints []Fingerprint

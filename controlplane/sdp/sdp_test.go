@@ -140,7 +140,7 @@ func checkAnswer(t testing.TB, answer []byte) {
 	if n := bytes.Count(answer, []byte("\r\n")); n != bytes.Count(answer, []byte("\n")) || n != bytes.Count(answer, []byte("\r")) {
 		t.Fatalf("not all lines end in CRLF:\n%q", answer)
 	}
-	lines, err := split(answer)
+	lines, err := split(answer, "offer", maxBody)
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, answer)
 	}

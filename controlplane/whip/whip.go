@@ -1,5 +1,8 @@
 // Package whip is the signalling over HTTP: WHIP for publishers (RFC 9725), WHEP
 // for viewers (draft-ietf-wish-whep), and the list of streams.
+//
+// Files: whip.go (what there is, POST, DELETE), patch.go (trickle ICE and ICE
+// restarts), refuse.go (why there is no session).
 package whip
 
 import (
@@ -12,13 +15,14 @@ import (
 	"net/netip"
 	"regexp"
 	"strconv"
-	"strings"
 
 	"sluice/controlplane"
 	"sluice/controlplane/httpd"
-	"sluice/controlplane/registry"
-	"sluice/controlplane/sdp"
+	"sluice/netopt/attr"
 )
+
+// offerType is the media type of offers and answers.
+const offerType = "application/sdp"
 
 // maxOffer bounds an offer, in bytes; browsers' largest are under 16 KiB.
 const maxOffer = 64 << 10
@@ -31,17 +35,20 @@ type Info struct {
 
 type handler struct {
 	service *controlplane.Service
+	tree    *attr.Tree
 	info    Info
 }
 
 // Register adds the handlers to a mux:
 //
 //	/whip/{stream}            POST an offer; GET, HEAD, OPTIONS
-//	/whip/{stream}/{session}  DELETE; GET, HEAD, OPTIONS
+//	/whip/{stream}/{session}  PATCH, DELETE; GET, HEAD, OPTIONS
 //	/whep/…                   the same for viewers
 //	GET /api/streams          the list of streams
-func Register(mux *http.ServeMux, service *controlplane.Service, info Info) {
-	h := &handler{service, info}
+//
+// The tree holds Attrs.
+func Register(mux *http.ServeMux, service *controlplane.Service, tree *attr.Tree, info Info) {
+	h := &handler{service, tree, info}
 	for prefix, create := range map[string]createFunc{"/whip/": service.Publish, "/whep/": service.Subscribe} {
 		mux.Handle(prefix+"{stream}", cors(h.endpoint(prefix, create)))
 		mux.Handle(prefix+"{stream}/{session}", cors(h.session()))
@@ -74,7 +81,7 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (m methods) allow() string {
 	allow := "OPTIONS"
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
 		if m[method] != nil {
 			allow += ", " + method
 		}
@@ -91,13 +98,16 @@ func cors(h methods) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		head := w.Header()
 		head.Set("Access-Control-Allow-Origin", "*")
-		head.Set("Access-Control-Expose-Headers", "Location, ETag, Link, Retry-After, Accept-Post")
+		head.Set("Access-Control-Expose-Headers", "Location, ETag, Link, Retry-After, Accept-Post, Accept-Patch")
 		if r.Method == http.MethodOptions {
 			head.Set("Access-Control-Allow-Methods", h.allow())
 			head.Set("Access-Control-Allow-Headers", "Content-Type, Authorization, If-Match")
 			head.Set("Access-Control-Max-Age", "86400")
 			if h[http.MethodPost] != nil {
-				head.Set("Accept-Post", "application/sdp")
+				head.Set("Accept-Post", offerType)
+			}
+			if h[http.MethodPatch] != nil {
+				head.Set("Accept-Patch", fragmentType)
 			}
 		}
 		h.ServeHTTP(w, r)
@@ -107,7 +117,7 @@ func cors(h methods) http.Handler {
 func (h *handler) endpoint(prefix string, create createFunc) methods {
 	return methods{
 		http.MethodGet: func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Accept-Post", "application/sdp")
+			w.Header().Set("Accept-Post", offerType)
 			w.WriteHeader(http.StatusNoContent)
 		},
 		http.MethodPost: func(w http.ResponseWriter, r *http.Request) { post(w, r, prefix, create) },
@@ -131,14 +141,13 @@ func post(w http.ResponseWriter, r *http.Request, prefix string, create createFu
 		httpd.Problem(w, http.StatusBadRequest, "Invalid stream name", fmt.Sprintf("The name %.80q %v.", stream, err))
 		return
 	}
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/sdp" {
-		w.Header().Set("Accept-Post", "application/sdp")
-		httpd.Problem(w, http.StatusUnsupportedMediaType, "", "Send the offer with Content-Type: application/sdp.")
+	if contentType(r) != offerType {
+		w.Header().Set("Accept-Post", offerType)
+		httpd.Problem(w, http.StatusUnsupportedMediaType, "", "Send the offer with Content-Type: "+offerType+".")
 		return
 	}
-	offer, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOffer))
-	if err != nil {
-		refuseBody(w, err)
+	offer, ok := body(w, r, "An offer", maxOffer)
+	if !ok {
 		return
 	}
 	session, err := create(stream, source(r), offer)
@@ -149,7 +158,7 @@ func post(w http.ResponseWriter, r *http.Request, prefix string, create createFu
 	head := w.Header()
 	head.Set("Location", prefix+stream+"/"+session.Token)
 	head.Set("ETag", session.ETag)
-	head.Set("Content-Type", "application/sdp")
+	head.Set("Content-Type", offerType)
 	head.Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusCreated)
 	w.Write(session.Answer) // a client that went away has no one to tell
@@ -164,48 +173,27 @@ func source(r *http.Request) netip.Addr {
 	return addr.Addr().Unmap().WithZone("")
 }
 
-func refuseBody(w http.ResponseWriter, err error) {
+// contentType returns the media type of a request's body, "" for none.
+func contentType(r *http.Request) string {
+	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return media
+}
+
+// body reads a request's body, which is called what; ok is false when that failed
+// and the request is answered.
+func body(w http.ResponseWriter, r *http.Request, what string, longest int64) (content []byte, ok bool) {
+	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, longest))
 	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		httpd.Problem(w, http.StatusRequestEntityTooLarge, "", "An offer has at most "+strconv.Itoa(maxOffer)+" bytes.")
-		return
-	}
-	httpd.Problem(w, http.StatusBadRequest, "", "The offer did not arrive whole; send it again.")
-}
-
-// refuse says why there is no session, and when to come again if that helps.
-func refuse(w http.ResponseWriter, err error) {
-	var bad *sdp.Error
-	var mismatch *sdp.Mismatch
-	status, title, retry := http.StatusInternalServerError, "", 0
 	switch {
-	case errors.As(err, &bad):
-		status, title = http.StatusBadRequest, "Offer not usable"
-	case errors.As(err, &mismatch):
-		status, title = http.StatusUnprocessableEntity, "No codec in common"
-	case err == registry.ErrPublished:
-		status, title = http.StatusConflict, "Stream has a publisher"
-	case err == registry.ErrNotLive:
-		status, title, retry = http.StatusConflict, "Stream not live", 1
-	case err == registry.ErrPending:
-		status, title, retry = http.StatusTooManyRequests, "Too many pending sessions", 1
-	case err == controlplane.ErrDraining:
-		status, title, retry = http.StatusServiceUnavailable, "Shutting down", 10
-	case err == registry.ErrFull, err == registry.ErrStreams, err == controlplane.ErrViewers, err == controlplane.ErrMemory:
-		status, title, retry = http.StatusServiceUnavailable, "Limit reached", 10
+	case err == nil:
+		return content, true
+	case errors.As(err, &tooLarge):
+		httpd.Problem(w, http.StatusRequestEntityTooLarge, "", what+" has at most "+strconv.FormatInt(longest, 10)+" bytes.")
+	default:
+		httpd.Problem(w, http.StatusBadRequest, "", what+" did not arrive whole; send it again.")
 	}
-	if retry > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(retry))
-	}
-	detail := sentence(err.Error())
-	if bad != nil { // begins with a line number or a field's name
-		detail = "The offer, " + bad.Error() + "."
-	}
-	httpd.Problem(w, status, title, detail)
+	return nil, false
 }
-
-// sentence makes the text of an error one: errors begin small and end open.
-func sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] + "." }
 
 func (h *handler) session() methods {
 	return methods{
@@ -216,6 +204,7 @@ func (h *handler) session() methods {
 			}
 			w.WriteHeader(http.StatusNoContent)
 		},
+		http.MethodPatch: h.patch,
 		http.MethodDelete: func(w http.ResponseWriter, r *http.Request) {
 			token := r.PathValue("session")
 			if !h.service.Delete(token) {
@@ -226,14 +215,6 @@ func (h *handler) session() methods {
 			w.WriteHeader(http.StatusOK)
 		},
 	}
-}
-
-func noSession(w http.ResponseWriter, why string) {
-	detail := "There is no such session; it may have ended. POST an offer for a new one."
-	if why != "" {
-		detail = "The session has ended: " + why + "."
-	}
-	httpd.Problem(w, http.StatusNotFound, "No such session", detail)
 }
 
 func (h *handler) streams(w http.ResponseWriter, r *http.Request) {

@@ -30,6 +30,8 @@ func (e *Engine) HandleCommand(now clock.Time, c msg.Command) {
 		if h, ok := e.byID[c.ID]; ok {
 			e.removeSession(h)
 		}
+	case msg.RestartICE:
+		e.restartICE(&c)
 	case msg.SendDatagram:
 		e.sendDatagram(&c)
 	case msg.Inject:
@@ -78,7 +80,7 @@ func (e *Engine) addSession(c *msg.AddSession) {
 	}
 	s.id, s.since = c.ID, e.now
 	s.feedbackSSRC = uint32(e.rand()) | 1
-	e.links[h.Index()] = link{ufrag: c.Ufrag, credentials: ice.NewCredentials(c.Pwd)}
+	e.links[h.Index()] = link{local: credentials{c.Ufrag, ice.NewCredentials(c.Pwd)}}
 	e.byID[c.ID] = h
 	e.byUfrag[c.Ufrag] = h
 	for i := range c.Receive {
@@ -169,7 +171,8 @@ func (e *Engine) removeSession(h pkt.Handle) {
 	}
 	s.agent.Remotes(func(remote pkt.Addr) { e.forgetRemote(h, remote) })
 	delete(e.byID, s.id)
-	delete(e.byUfrag, l.ufrag)
+	delete(e.byUfrag, l.local.ufrag)
+	delete(e.byUfrag, l.former.ufrag)
 	*l = link{}
 	e.sessions.Free(h)
 }

@@ -95,7 +95,12 @@ func (e *Engine) punt(s *session, d *pkt.Datagram) wire.Drop {
 //hot:path
 func (e *Engine) authentic(s *session, path *pkt.Path) {
 	if s.agent.Authentic(e.now, path) {
-		e.Counters.PathChanges++
-		e.selected = append(e.selected, msg.PairSelected{ID: s.id, Path: *path})
+		e.moved(s, path)
 	}
+}
+
+// moved reports that media goes to another path now.
+func (e *Engine) moved(s *session, path *pkt.Path) {
+	e.Counters.PathChanges++
+	e.selected = append(e.selected, msg.PairSelected{ID: s.id, Path: *path})
 }

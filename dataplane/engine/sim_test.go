@@ -24,7 +24,7 @@ var livePace = pace{
 
 // TestSimulation lives through random lives of streams: viewers come and go,
 // publishers restart on the same or another shard, encoders restart, NATs
-// rebind, links lose everything for a while. The invariants are in the models.
+// rebind, ICE restarts, links lose everything for a while. The invariants are in the models.
 func TestSimulation(t *testing.T) {
 	seeds := 200
 	if testing.Short() || raceEnabled {
@@ -52,7 +52,7 @@ func TestSimulation(t *testing.T) {
 
 func (c *counts) list() []int {
 	return []int{c.forwarded, c.received, c.splices, c.senderReports, c.reports, c.twcc, c.keyframeRequests, c.upstreamRepairs, c.relayed, c.rebinds,
-		c.trains, c.padded, c.paddedAgain, c.retunes}
+		c.trains, c.padded, c.paddedAgain, c.retunes, c.restarts}
 }
 
 func (c *counts) add(o *counts) {
@@ -70,6 +70,7 @@ func (c *counts) add(o *counts) {
 	c.padded += o.padded
 	c.paddedAgain += o.paddedAgain
 	c.retunes += o.retunes
+	c.restarts += o.restarts
 }
 
 func simulate(t *testing.T, seed uint64, repeat string) counts {
@@ -106,7 +107,7 @@ func (w *world) happen() {
 	if w.rand.Chance(0.1) {
 		w.retune()
 	}
-	switch w.rand.IntN(10) {
+	switch w.rand.IntN(11) {
 	case 0:
 		w.remove(s.pub.peer)
 	case 1:
@@ -134,6 +135,9 @@ func (w *world) happen() {
 		}
 	case 6:
 		w.attack()
+	case 7:
+		peers := w.live()
+		w.restart(peers[w.rand.IntN(len(peers))])
 	default:
 		if len(s.viewers) < 5 {
 			w.watch(s)

@@ -25,6 +25,7 @@ type session struct {
 	id           msg.SessionID
 	agent        ice.Agent
 	since        clock.Time // of the current setup stage
+	restarted    clock.Time // last ICE restart
 	keyed        bool
 	keys         msg.Keys
 	rtcpIndex    uint32 // last SRTCP index used
@@ -42,10 +43,16 @@ type session struct {
 
 // link is what is derived from a session.
 type link struct {
-	ufrag       string
-	credentials *ice.Credentials
-	ciphers     *srtp.Context      // nil before the keys
-	arrivals    *feedback.Arrivals // nil unless transport-wide feedback was agreed on
+	local    credentials
+	former   credentials        // those of before an ICE restart that is under way
+	ciphers  *srtp.Context      // nil before the keys
+	arrivals *feedback.Arrivals // nil unless transport-wide feedback was agreed on
+}
+
+// credentials are our half of a session's ICE credentials; zero for none.
+type credentials struct {
+	ufrag string
+	key   *ice.Credentials
 }
 
 // ingress is one received RTP stream with its retransmission stream.

@@ -25,21 +25,28 @@ func (e *Engine) stun(d *pkt.Datagram, landed int) wire.Drop {
 		return e.stunElsewhere(d, ufrag, landed)
 	}
 	s, l := e.sessions.Get(h), &e.links[h.Index()]
+	key, fresh := l.local.key, true
+	if string(ufrag) == l.former.ufrag {
+		key, fresh = l.former.key, false
+	}
 	switch {
 	case !m.HasIntegrity():
 		return e.refuse(d, &m, ice.CodeBadRequest)
-	case !l.credentials.Verify(&m):
+	case !key.Verify(&m):
 		return e.refuse(d, &m, ice.CodeUnauthenticated)
 	case m.Unknown != 0:
-		return e.answerError(l, d, &m, ice.CodeUnknownAttribute, wire.DropSTUNAttribute)
+		return e.answerError(key, d, &m, ice.CodeUnknownAttribute, wire.DropSTUNAttribute)
 	case m.Controlled:
-		return e.answerError(l, d, &m, ice.CodeRoleConflict, wire.DropSTUNRole)
+		return e.answerError(key, d, &m, ice.CodeRoleConflict, wire.DropSTUNRole)
 	}
 	e.checked(h, s, &d.Path)
+	if fresh && m.UseCandidate {
+		e.nominated(s, l, &d.Path)
+	}
 	e.tellOwner(landed, &d.Path)
 	e.Counters.Checks++
 	if slot := e.control.Reserve(wire.MaxSTUNResponse); slot != nil {
-		e.control.Commit(&d.Path, l.credentials.Success(slot, &m, &d.Path.Remote))
+		e.control.Commit(&d.Path, key.Success(slot, &m, &d.Path.Remote))
 	}
 	return wire.Kept
 }
@@ -56,6 +63,43 @@ func (e *Engine) checked(h pkt.Handle, s *session, path *pkt.Path) {
 	if first {
 		s.since = e.now
 		e.selected = append(e.selected, msg.PairSelected{ID: s.id, Path: *path})
+	}
+}
+
+// restartICE gives a session new credentials. Those of a restart that the peer
+// never made use of are forgotten.
+func (e *Engine) restartICE(c *msg.RestartICE) {
+	h, ok := e.byID[c.ID]
+	if !ok {
+		return
+	}
+	s, l := e.sessions.Get(h), &e.links[h.Index()]
+	if l.former.key == nil {
+		l.former = l.local
+	} else {
+		delete(e.byUfrag, l.local.ufrag)
+	}
+	l.local = credentials{c.Ufrag, ice.NewCredentials(c.Pwd)}
+	e.byUfrag[c.Ufrag] = h
+	s.restarted = e.now
+}
+
+// nominated ends an ICE restart that is under way: the peer has nominated a path
+// with its new credentials (RFC 8839 section 4.4.1.1.1). Media goes there at once.
+func (e *Engine) nominated(s *session, l *link, path *pkt.Path) {
+	if l.former.key == nil {
+		return
+	}
+	e.forgetFormer(l)
+	if s.agent.Nominated(path) {
+		e.moved(s, path)
+	}
+}
+
+func (e *Engine) forgetFormer(l *link) {
+	if l.former.key != nil {
+		delete(e.byUfrag, l.former.ufrag)
+		l.former = credentials{}
 	}
 }
 
@@ -95,9 +139,9 @@ func (e *Engine) refuse(d *pkt.Datagram, m *wire.STUN, code int) wire.Drop {
 	return wire.DropSTUNIntegrity
 }
 
-func (e *Engine) answerError(l *link, d *pkt.Datagram, m *wire.STUN, code int, drop wire.Drop) wire.Drop {
+func (e *Engine) answerError(key *ice.Credentials, d *pkt.Datagram, m *wire.STUN, code int, drop wire.Drop) wire.Drop {
 	if slot := e.control.Reserve(wire.MaxSTUNResponse); slot != nil {
-		e.control.Commit(&d.Path, l.credentials.Error(slot, m, code))
+		e.control.Commit(&d.Path, key.Error(slot, m, code))
 	}
 	return drop
 }

@@ -65,6 +65,9 @@ func (e *Engine) tickSessions() {
 			e.removeSession(h)
 			return
 		}
+		if l := &e.links[h.Index()]; e.now.Sub(s.restarted) >= e.set.SetupTimeout {
+			e.forgetFormer(l)
+		}
 		if s.nIn > 0 {
 			e.reportReception(h, s)
 		}

@@ -9,6 +9,7 @@ import (
 	"sluice/dataplane/clock"
 	"sluice/dataplane/codec"
 	"sluice/dataplane/engine"
+	"sluice/dataplane/ice"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
 	"sluice/dataplane/simnet"
@@ -67,7 +68,7 @@ type world struct {
 // counts show that a world was not idle.
 type counts struct {
 	forwarded, received, splices, senderReports, reports, twcc, keyframeRequests, upstreamRepairs, relayed, rebinds int
-	trains, padded, paddedAgain, retunes                                                                            int
+	trains, padded, paddedAgain, retunes, restarts                                                                  int
 }
 
 // stream is what viewers watch.
@@ -372,6 +373,18 @@ func (w *world) remove(p *peer) {
 		}
 		s.viewers = slices.DeleteFunc(s.viewers, func(v *viewer) bool { return v.peer == p })
 		w.sync(s)
+	}
+}
+
+// restart restarts ICE, as PATCH does. Sometimes the peer never hears of it.
+func (w *world) restart(p *peer) {
+	var random [ice.RandomLen]byte
+	w.rand.Fill(random[:])
+	ufrag, pwd := ice.NewUfrag(p.id.Shard(), &random)
+	w.command(p.id.Shard(), msg.RestartICE{ID: p.id, Ufrag: ufrag, Pwd: pwd})
+	if w.rand.Chance(0.8) {
+		p.ufrag, p.pwd = ufrag, pwd
+		w.counts.restarts++
 	}
 }
 

@@ -70,6 +70,18 @@ func (a *Agent) Authentic(now clock.Time, path *pkt.Path) (moved bool) {
 	return true
 }
 
+// Nominated moves media to a path that has just passed the first nominating check
+// of an ICE restart: made with credentials that nobody used before, it is no
+// replay. It reports whether media moved.
+func (a *Agent) Nominated(path *pkt.Path) (moved bool) {
+	i, ok := a.find(path)
+	if !ok || i == int(a.selected) {
+		return false
+	}
+	a.selected = uint8(i)
+	return true
+}
+
 // Selected returns the path that media takes, nil before the first check.
 //
 //hot:path

@@ -138,6 +138,14 @@ type InstallKeys struct {
 // has been carried out. No SessionClosed follows.
 type RemoveSession struct{ ID SessionID }
 
+// RestartICE gives a session new ICE credentials (RFC 8445 section 2.4). Nothing
+// else changes. The former ones stay good until the peer has nominated a pair
+// with the new ones, or the time to set up a session has passed.
+type RestartICE struct {
+	ID         SessionID
+	Ufrag, Pwd string // ours
+}
+
 // SendDatagram sends bytes as they are, for DTLS, to one of the session's
 // checked addresses. It is dropped when Path is none of them.
 type SendDatagram struct {
@@ -174,6 +182,7 @@ type Inject struct {
 func (AddSession) command()    {}
 func (InstallKeys) command()   {}
 func (RemoveSession) command() {}
+func (RestartICE) command()    {}
 func (SendDatagram) command()  {}
 func (AddRoute) command()      {}
 func (RemoveRoute) command()   {}

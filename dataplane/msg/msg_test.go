@@ -45,7 +45,7 @@ func TestNames(t *testing.T) {
 // two threads reach the same memory.
 func TestMessagesShareNothing(t *testing.T) {
 	for _, m := range []any{
-		AddSession{}, InstallKeys{}, RemoveSession{}, SendDatagram{}, AddRoute{}, RemoveRoute{}, Inject{},
+		AddSession{}, InstallKeys{}, RemoveSession{}, RestartICE{}, SendDatagram{}, AddRoute{}, RemoveRoute{}, Inject{},
 		PairSelected{}, Punt{}, SessionClosed{},
 	} {
 		_, command := m.(Command)

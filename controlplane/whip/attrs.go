@@ -1,0 +1,20 @@
+package whip
+
+import "sluice/netopt/attr"
+
+// Attrs declares the attributes of the signalling.
+var Attrs attr.Table
+
+// What ifMatch can be.
+const (
+	matchRestart = "restart"
+	matchAlways  = "always"
+	matchNever   = "never"
+)
+
+var ifMatch = Attrs.Enum(attr.Decl{
+	Path: "whip/if_match", Mode: attr.RW, Values: []string{matchRestart, matchAlways, matchNever}, Since: "0.1",
+	Doc: `Which PATCH requests must say by If-Match which ICE session they mean, as RFC 9725 section 4.3.1 wants of all;
+		one that does not is answered 428. Some players leave it out when they send candidates, where it does no harm:
+		restart asks for it only where ICE restarts. An If-Match that does not fit is answered 412 whatever this says.`,
+})

@@ -42,8 +42,8 @@ fuzz: ## run every fuzz target for FUZZTIME each (default 30s)
 		done; \
 	done
 
-perf: build ## measure Sluice and a pion fan-out in turn, 5 runs each (PERF="-n 100 -runs 3": shorter)
-	$(GO) run ./perf/compare -check $(PERF)
+perf: build ## measure Sluice beside others: SCENARIO=quick (a quarter of an hour), tx-100, … or all (hours); BUDGET=FILE judges
+	$(GO) run ./perf/compare -scenario '$(or $(SCENARIO),all)' $(if $(BUDGET),-budget $(BUDGET)) $(if $(filter quick,$(SCENARIO)),-runs 3 -seconds 3 -rss-wait 0 -markdown) $(PERF)
 
 soak: build ## ten minutes, 200 viewers, one joining and leaving each second
 	$(GO) run ./perf/soak $(SOAK)

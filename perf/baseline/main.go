@@ -22,6 +22,7 @@ import (
 type stream struct {
 	publisher *webrtc.PeerConnection
 	mu        sync.Mutex
+	expected  int                                    // tracks, by the offer
 	tracks    map[string]*webrtc.TrackLocalStaticRTP // by kind
 	video     webrtc.SSRC                            // of the publisher
 }
@@ -63,10 +64,14 @@ func (s *server) whip(w http.ResponseWriter, r *http.Request) {
 	}
 	st := &stream{publisher: pc, tracks: map[string]*webrtc.TrackLocalStaticRTP{}}
 	pc.OnTrack(func(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { st.forward(remote) })
-	s.mu.Lock()
-	s.streams[r.PathValue("stream")] = st
-	s.mu.Unlock()
-	s.answer(w, r, pc)
+	s.answer(w, r, pc, func() {
+		st.mu.Lock()
+		st.expected = len(pc.GetTransceivers())
+		st.mu.Unlock()
+		s.mu.Lock()
+		s.streams[r.PathValue("stream")] = st
+		s.mu.Unlock()
+	})
 }
 
 // forward writes every packet of a track to all viewers, in the goroutine that reads it.
@@ -117,13 +122,13 @@ func (s *server) whep(w http.ResponseWriter, r *http.Request) {
 			pc.Close()
 		}
 	})
-	s.answer(w, r, pc)
+	s.answer(w, r, pc, func() {})
 }
 
 func (st *stream) ready() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return len(st.tracks) == 2
+	return len(st.tracks) == st.expected
 }
 
 func (st *stream) addTo(pc *webrtc.PeerConnection) error {
@@ -162,14 +167,15 @@ func (st *stream) askKeyframe() {
 	st.publisher.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: ssrc}})
 }
 
-// answer completes the exchange of descriptions with all candidates in the answer.
-func (s *server) answer(w http.ResponseWriter, r *http.Request, pc *webrtc.PeerConnection) {
+// answer completes the exchange of descriptions with all candidates in the answer, and calls agreed before the peer knows of it.
+func (s *server) answer(w http.ResponseWriter, r *http.Request, pc *webrtc.PeerConnection, agreed func()) {
 	description, err := negotiate(r.Body, pc)
 	if err != nil {
 		pc.Close()
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	agreed()
 	id := uuid.NewString()
 	s.mu.Lock()
 	s.peers[id] = pc

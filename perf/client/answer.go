@@ -23,8 +23,8 @@ type Answer struct {
 	RTX         bool             // it accepted the retransmission format of the video
 }
 
-// ParseAnswer reads an answer to an Offer. It fails when the server refused audio or video, or left out what a connection needs.
-func ParseAnswer(text []byte) (Answer, error) {
+// ParseAnswer reads the answer to an Offer. It fails when the server refused a section, or left out what a connection needs.
+func (o Offer) ParseAnswer(text []byte) (Answer, error) {
 	var desc sdp.SessionDescription
 	if err := desc.Unmarshal(text); err != nil {
 		return Answer{}, err
@@ -39,8 +39,8 @@ func ParseAnswer(text []byte) (Answer, error) {
 		a.RTX = a.RTX || slices.Contains(m.MediaName.Formats, strconv.Itoa(RTXPT))
 	}
 	switch {
-	case len(desc.MediaDescriptions) != 2:
-		return Answer{}, fmt.Errorf("%d media sections, want 2", len(desc.MediaDescriptions))
+	case len(desc.MediaDescriptions) != len(strings.Fields(o.mids())):
+		return Answer{}, fmt.Errorf("%d media sections, want %d", len(desc.MediaDescriptions), len(strings.Fields(o.mids())))
 	case a.Ufrag == "" || a.Pwd == "":
 		return Answer{}, errors.New("no ice-ufrag or ice-pwd")
 	case len(a.Fingerprint) == 0:

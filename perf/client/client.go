@@ -44,6 +44,7 @@ type Conn struct {
 	Early         []Datagram    // RTP and RTCP that arrived before Dial returned, oldest first
 
 	fd       int
+	bare     bool // no ICE
 	agent    agent
 	resource string
 	http     *http.Client
@@ -72,9 +73,11 @@ func Dial(ctx context.Context, hc *http.Client, endpoint string, o Offer) (*Conn
 	if err != nil {
 		return nil, err
 	}
-	local, err := localAddr(endpoint)
-	if err != nil {
-		return nil, err
+	local := o.Local
+	if !local.IsValid() {
+		if local, err = localAddr(endpoint); err != nil {
+			return nil, err
+		}
 	}
 	fd, bound, err := open(local)
 	if err != nil {
@@ -96,11 +99,11 @@ func (c *Conn) establish(ctx context.Context, endpoint string, o Offer, cert tls
 	offer := o.Text(Transport{
 		Addr: c.Local, Ufrag: c.agent.localUfrag, Pwd: c.agent.localPwd, Fingerprint: sha256.Sum256(cert.Certificate[0]),
 	})
-	body, err := c.post(ctx, endpoint, offer)
+	body, err := c.post(ctx, endpoint, "application/sdp", offer)
 	if err != nil {
 		return err
 	}
-	if c.Answer, err = ParseAnswer(body); err != nil {
+	if c.Answer, err = o.ParseAnswer(body); err != nil {
 		return fmt.Errorf("answer of %s: %w", endpoint, err)
 	}
 	c.agent.remoteUfrag, c.agent.remotePwd = c.Answer.Ufrag, c.Answer.Pwd
@@ -110,16 +113,16 @@ func (c *Conn) establish(ctx context.Context, endpoint string, o Offer, cert tls
 	if err := unix.Connect(c.fd, sockaddr(c.Remote)); err != nil {
 		return fmt.Errorf("connect to %s: %w", c.Remote, err)
 	}
-	return c.handshake(ctx, cert)
+	return c.handshake(ctx, cert, o.profiles())
 }
 
 // post sends the offer and remembers the session resource that Location names (RFC 9725 section 4.2).
-func (c *Conn) post(ctx context.Context, endpoint, offer string) ([]byte, error) {
+func (c *Conn) post(ctx context.Context, endpoint, contentType, offer string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(offer))
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Content-Type", "application/sdp")
+	req.Header.Set("Content-Type", contentType)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, err

@@ -23,10 +23,15 @@ import (
 const flightInterval = 50 * time.Millisecond
 
 // profiles in order of preference; the GCM profile costs a receiver a fifth of the other one.
-var profiles = []dtls.SRTPProtectionProfile{dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80}
+func (o Offer) profiles() []dtls.SRTPProtectionProfile {
+	if o.CM {
+		return []dtls.SRTPProtectionProfile{dtls.SRTP_AES128_CM_HMAC_SHA1_80}
+	}
+	return []dtls.SRTPProtectionProfile{dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80}
+}
 
 // handshake runs ICE and DTLS over the connected socket and leaves the SRTP contexts in c.
-func (c *Conn) handshake(ctx context.Context, cert tls.Certificate) error {
+func (c *Conn) handshake(ctx context.Context, cert tls.Certificate, profiles []dtls.SRTPProtectionProfile) error {
 	s, err := newSetupConn(c)
 	if err != nil {
 		return err
@@ -35,7 +40,7 @@ func (c *Conn) handshake(ctx context.Context, cert tls.Certificate) error {
 		s.detach()
 		return err
 	}
-	conn, err := c.dtlsConn(s, cert)
+	conn, err := c.dtlsConn(s, cert, profiles)
 	if err != nil {
 		s.detach()
 		return err
@@ -50,7 +55,7 @@ func (c *Conn) handshake(ctx context.Context, cert tls.Certificate) error {
 	return c.takeKeys(conn)
 }
 
-func (c *Conn) dtlsConn(s *setupConn, cert tls.Certificate) (*dtls.Conn, error) {
+func (c *Conn) dtlsConn(s *setupConn, cert tls.Certificate, profiles []dtls.SRTPProtectionProfile) (*dtls.Conn, error) {
 	shared := []dtls.Option{
 		dtls.WithCertificates(cert),
 		dtls.WithSRTPProtectionProfiles(profiles...),

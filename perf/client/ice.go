@@ -29,8 +29,12 @@ type agent struct {
 	answered               bool // a check of ours was answered with an authentic success response
 }
 
-// Check sends an authenticated binding request with USE-CANDIDATE; it also renews consent (RFC 7675).
+// Check sends an authenticated binding request with USE-CANDIDATE; it also renews consent (RFC 7675). A bare
+// connection has no need of it.
 func (c *Conn) Check() error {
+	if c.bare {
+		return nil
+	}
 	a := &c.agent
 	if a.tieBreaker == [8]byte{} {
 		rand.Read(a.tieBreaker[:])

@@ -20,11 +20,27 @@ const (
 	midURI  = "urn:ietf:params:rtp-hdrext:sdes:mid"
 )
 
-// Offer says which session to ask for: one Opus and one VP8 section in one BUNDLE.
+// Offer says which session to ask for: one Opus and one VP8 section in one BUNDLE, or one of them.
 type Offer struct {
 	Publish *SSRCs // what a publisher sends; nil asks to receive
 	MID     bool   // offer the sdes:mid header extension (RFC 9143)
 	TWCC    bool   // offer transport-wide congestion control
+	NoAudio bool   // leave the audio section out
+	NoVideo bool   // leave the video section out
+
+	CM    bool       // agree on AES128_CM_HMAC_SHA1_80 only; otherwise AEAD_AES_128_GCM is preferred
+	Local netip.Addr // our address; the zero value: the one from which the endpoint is reached
+}
+
+// mids are the sections of the offer, as the BUNDLE group lists them.
+func (o Offer) mids() string {
+	switch {
+	case o.NoAudio:
+		return "1"
+	case o.NoVideo:
+		return "0"
+	}
+	return "0 1"
 }
 
 // SSRCs are the streams of a publisher.
@@ -45,9 +61,19 @@ func (o Offer) Text(t Transport) string {
 	line("o=- 4611732546338823 2 IN IP4 127.0.0.1")
 	line("s=-")
 	line("t=0 0")
-	line("a=group:BUNDLE 0 1")
+	line("a=group:BUNDLE %s", o.mids())
 	line("a=extmap-allow-mixed")
 	line("a=msid-semantic: WMS")
+	if !o.NoAudio {
+		o.audio(line, t)
+	}
+	if !o.NoVideo {
+		o.video(line, t)
+	}
+	return b.String()
+}
+
+func (o Offer) audio(line func(string, ...any), t Transport) {
 	o.section(line, t, "audio", 0, "111")
 	line("a=rtpmap:111 opus/48000/2")
 	line("a=fmtp:111 minptime=10;useinbandfec=1")
@@ -57,6 +83,9 @@ func (o Offer) Text(t Transport) string {
 	if s := o.Publish; s != nil {
 		line("a=ssrc:%d cname:load", s.Audio)
 	}
+}
+
+func (o Offer) video(line func(string, ...any), t Transport) {
 	o.section(line, t, "video", 1, "96 97")
 	line("a=rtpmap:96 VP8/90000")
 	if o.TWCC {
@@ -72,7 +101,6 @@ func (o Offer) Text(t Transport) string {
 		line("a=ssrc:%d cname:load", s.Video)
 		line("a=ssrc:%d cname:load", s.RTX)
 	}
-	return b.String()
 }
 
 func (o Offer) section(line func(string, ...any), t Transport, kind string, mid int, formats string) {

@@ -74,7 +74,7 @@ a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid
 `
 
 func TestParseAnswer(t *testing.T) {
-	a, err := ParseAnswer([]byte(goodAnswer))
+	a, err := Offer{}.ParseAnswer([]byte(goodAnswer))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestParseAnswer(t *testing.T) {
 }
 
 func TestPick(t *testing.T) {
-	a, err := ParseAnswer([]byte(goodAnswer))
+	a, err := Offer{}.ParseAnswer([]byte(goodAnswer))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,12 +118,12 @@ func TestParseAnswerRefusals(t *testing.T) {
 		"payload type": {"SAVPF 111", "SAVPF 0"},
 		"refused":      {"a=mid:1\n", ""},
 	} {
-		if _, err := ParseAnswer([]byte(strings.Replace(goodAnswer, edit[0], edit[1], 1))); err == nil {
+		if _, err := (Offer{}).ParseAnswer([]byte(strings.Replace(goodAnswer, edit[0], edit[1], 1))); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
 	audioOnly, _, _ := strings.Cut(goodAnswer, "m=video")
-	if _, err := ParseAnswer([]byte(audioOnly)); err == nil {
+	if _, err := (Offer{}).ParseAnswer([]byte(audioOnly)); err == nil {
 		t.Error("an answer with one media section was taken")
 	}
 }

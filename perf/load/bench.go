@@ -1,11 +1,13 @@
-// Package load puts one publisher and many viewers on a WHIP/WHEP server and counts what arrives.
+// Package load puts publishers, most often one, and many viewers on a WHIP/WHEP server and counts what arrives.
 //
 // Every viewer is a real client (package client). Full viewers decrypt each packet and follow the markers in it: loss, duplicates,
 // order, and latency from the send stamp to the kernel's receive stamp, which share one clock. The other viewers decrypt up to
 // their first keyframe; then the kernel discards and counts their RTP, so that they cost the machine next to nothing.
 //
-// Counts are exact, not sampled: before and after a window the publisher holds still until nothing arrives any more, so what was
+// Counts are exact, not sampled: before and after a window the publishers hold still until nothing arrives any more, so what was
 // sent in a window and what was delivered from it are the same packets.
+//
+// With a Drop in the target, the media of all but the full viewers is discarded and counted where it leaves the server.
 package load
 
 import (
@@ -13,21 +15,25 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"sluice/perf/client"
 	"sluice/perf/proc"
 )
 
-// Bench is a running publisher and its viewers. Join and Leave may be called concurrently, windows and pauses must not
+// Bench is running publishers and their viewers. Join and Leave may be called concurrently, windows and pauses must not
 // overlap.
 type Bench struct {
 	target  Target
+	media   Media
 	http    *http.Client
 	hub     *hub
-	pub     *publisher
+	pubs    []*publisher
+	joined  atomic.Int64 // viewers so far; they take the streams in turn
 	latency latencies
 }
 
@@ -36,12 +42,32 @@ type Viewer struct{ *viewer }
 
 // Target is the server under load.
 type Target struct {
-	WHIP, WHEP string // endpoint URLs of one stream
+	WHIP, WHEP string // endpoint URLs of one stream; with several streams a number follows
 	PID        int    // of the server on this machine; 0: its cost is not measured
 	MID        bool   // viewers offer the sdes:mid header extension
+	CM         bool   // agree on AES128_CM_HMAC_SHA1_80
+	Bare       bool   // the server is a yardstick
+	Drop       Drop   // discards media on its way; nil: it arrives
 }
 
-// Open connects a publisher and lets it send.
+// Drop discards RTP to chosen addresses on its way to them, and counts it (lab.Lab, drop.Drop).
+type Drop interface {
+	Add(to netip.Addr) error
+	Remove(to netip.Addr) error
+	Packets() (uint64, error)
+}
+
+func (t Target) whip(stream, streams int) string { return numbered(t.WHIP, stream, streams) }
+func (t Target) whep(stream, streams int) string { return numbered(t.WHEP, stream, streams) }
+
+func numbered(url string, stream, streams int) string {
+	if streams == 1 {
+		return url
+	}
+	return url + strconv.Itoa(stream)
+}
+
+// Open connects the publishers and lets them send.
 func Open(ctx context.Context, t Target, media Media) (*Bench, error) {
 	if err := media.check(); err != nil {
 		return nil, err
@@ -50,9 +76,15 @@ func Open(ctx context.Context, t Target, media Media) (*Bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bench{target: t, hub: h, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}}
-	if b.pub, err = publish(ctx, b.http, h, t.WHIP, media); err != nil {
-		h.close()
+	media.Streams = max(media.Streams, 1)
+	b := &Bench{target: t, media: media, hub: h, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: stormJoins}}}
+	b.pubs = make([]*publisher, media.Streams)
+	err = each(parallelJoins, indices(media.Streams), func(i int) (err error) {
+		b.pubs[i], err = publish(ctx, b.http, h, t, t.whip(i, media.Streams), media)
+		return err
+	})
+	if err != nil {
+		b.Close(ctx)
 		return nil, err
 	}
 	return b, nil
@@ -61,8 +93,14 @@ func Open(ctx context.Context, t Target, media Media) (*Bench, error) {
 func (m Media) check() error {
 	const smallest = 12 + 16 + descriptorSize + keyHeaderSize + markerSize
 	switch {
-	case m.FPS < 1 || m.FPS > 1000:
-		return fmt.Errorf("fps %d: want 1 to 1000", m.FPS)
+	case m.FPS < 0 || m.FPS > 1000:
+		return fmt.Errorf("fps %d: want 1 to 1000, or 0 for audio alone", m.FPS)
+	case m.FPS == 0 && m.Silent:
+		return errors.New("neither audio nor video: want one of them")
+	case m.FPS == 0:
+		return nil
+	case m.Streams < 0 || m.Streams > 10000:
+		return fmt.Errorf("streams %d: want 1 to 10000", m.Streams)
 	case m.PPF < 1 || m.PPF > 1000:
 		return fmt.Errorf("ppf %d: want 1 to 1000", m.PPF)
 	case m.Size < smallest || m.Size > 1400:
@@ -76,8 +114,9 @@ func (m Media) check() error {
 // Join adds a viewer and returns when it has its keys. It tries again for as long as the context allows while the server says that
 // the stream is not there yet (409 with Retry-After). A server that has not seen the first packets yet may need that.
 func (b *Bench) Join(ctx context.Context, full bool) (*Viewer, error) {
+	stream := int(b.joined.Add(1)-1) % len(b.pubs)
 	for {
-		v, err := watch(ctx, b.http, b.hub, b.target, full, &b.latency)
+		v, err := b.watch(ctx, stream, full)
 		if err == nil {
 			return &Viewer{v}, nil
 		}
@@ -109,21 +148,28 @@ func (b *Bench) Vanish(v *Viewer) error { return v.vanish(b.hub) }
 // CloseIdle closes idle HTTP connections, so that the server's count of descriptors shows sessions only.
 func (b *Bench) CloseIdle() { b.http.CloseIdleConnections() }
 
-// Close ends the publisher. Viewers must have left.
+// Close ends the publishers. Viewers must have left.
 func (b *Bench) Close(ctx context.Context) error {
-	b.pub.close()
-	b.hub.remove(b.pub.conn)
-	err := b.pub.conn.Close(ctx)
+	err := each(parallelJoins, b.pubs, func(p *publisher) error {
+		if p == nil {
+			return nil // it never joined
+		}
+		p.close()
+		b.hub.remove(p.conn)
+		return p.conn.Close(ctx)
+	})
 	b.hub.close()
 	b.CloseIdle()
 	return err
 }
 
-// Ended lists why the server ended the publisher's session or those of the viewers given; it is empty when all is well.
+// Ended lists why the server ended the publishers' sessions or those of the viewers given; it is empty when all is well.
 func (b *Bench) Ended(viewers []*Viewer) (reasons []string) {
 	b.hub.locked(func() {
-		if reason := b.pub.closed; reason != "" {
-			reasons = append(reasons, "publisher: "+reason)
+		for i, p := range b.pubs {
+			if p.closed != "" {
+				reasons = append(reasons, fmt.Sprintf("publisher %d: %s", i, p.closed))
+			}
 		}
 		for i, v := range viewers {
 			if v.closed != "" {
@@ -136,8 +182,9 @@ func (b *Bench) Ended(viewers []*Viewer) (reasons []string) {
 
 // mark is what has been sent and what has arrived at a moment when nothing is on its way.
 type mark struct {
-	sent    [kinds]uint64
+	sent    []uint64 // by each publisher
 	viewers []arrivals
+	dropped uint64 // on their way, by Target.Drop
 	usage   usage
 }
 
@@ -156,6 +203,7 @@ type arrivals struct {
 	reordered  uint64
 	corrupt    uint64 // packets that did not decrypt or had no marker
 	overflow   uint64 // lost by the generator itself
+	frames     frames
 }
 
 const (
@@ -163,9 +211,9 @@ const (
 	drainTime = 10 * time.Second       // an overloaded server may still have a backlog then
 )
 
-// hold pauses the publisher and takes a mark when all is quiet. On success the publisher stays paused.
+// hold pauses the publishers and takes a mark when all is quiet. On success the publishers stay paused.
 func (b *Bench) hold(viewers []*Viewer) (mark, error) {
-	if err := b.pub.pause(); err != nil {
+	if err := b.pause(); err != nil {
 		return mark{}, err
 	}
 	m, err := b.settle(viewers)
@@ -173,9 +221,28 @@ func (b *Bench) hold(viewers []*Viewer) (mark, error) {
 		m.usage, err = readUsage(b.target.PID)
 	}
 	if err != nil {
-		b.pub.resume()
+		b.resume()
 	}
 	return m, err
+}
+
+// pause asks all publishers to hold still before it waits for the first one.
+func (b *Bench) pause() error {
+	for _, p := range b.pubs {
+		p.pausing.Store(true)
+	}
+	for _, p := range b.pubs {
+		if err := p.awaitPause(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Bench) resume() {
+	for _, p := range b.pubs {
+		p.resume()
+	}
 }
 
 func readUsage(pid int) (u usage, err error) {
@@ -205,7 +272,14 @@ func (b *Bench) settle(viewers []*Viewer) (mark, error) {
 }
 
 func (b *Bench) read(viewers []*Viewer) (m mark, err error) {
-	m.sent = b.pub.sent()
+	for _, p := range b.pubs {
+		m.sent = append(m.sent, p.sent())
+	}
+	if b.target.Drop != nil {
+		if m.dropped, err = b.target.Drop.Packets(); err != nil {
+			return m, err
+		}
+	}
 	m.viewers = make([]arrivals, len(viewers))
 	b.hub.locked(func() {
 		for i, v := range viewers {
@@ -218,6 +292,7 @@ func (b *Bench) read(viewers []*Viewer) (m mark, err error) {
 }
 
 func (m mark) delivered() (n uint64) {
+	n = m.dropped
 	for _, a := range m.viewers {
 		n += a.delivered
 	}
@@ -237,5 +312,6 @@ func (v *viewer) arrivals() (a arrivals, err error) {
 		a.reordered += v.streams[k].reordered
 	}
 	a.corrupt = uint64(v.undecrypted + v.unmarked)
+	a.frames = v.frames
 	return a, nil
 }

@@ -20,7 +20,7 @@ func TestAgainstBaseline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := proc.Start(t.Context(), addr, t.Output(), binary, "-http", addr)
+	server, err := proc.Start(t.Context(), proc.Here, addr, t.Output(), binary, "-http", addr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,24 @@ func (h *histogram) quantile(q float64) time.Duration {
 	return 0
 }
 
+// cdfPoints is how many points of the distribution a report has.
+const cdfPoints = 100
+
+// cdf samples the distribution evenly and, where few packets are left, ever closer to 1; nil when nothing was counted.
+func (h *histogram) cdf() (points [][2]float64) {
+	if h.total == 0 {
+		return nil
+	}
+	add := func(q float64) { points = append(points, [2]float64{ms(h.quantile(q)), q}) }
+	for i := 1; i < cdfPoints; i++ {
+		add(float64(i) / cdfPoints)
+	}
+	for _, q := range []float64{0.995, 0.999, 0.9995, 0.9999, 1} {
+		add(q)
+	}
+	return points
+}
+
 // bucket maps values below 2^subBits to themselves; above, the top subBits+1 bits of the value select the bucket.
 func bucket(v uint64) int {
 	octave := max(bits.Len64(v)-subBits-1, 0)

@@ -15,17 +15,20 @@ import (
 	"sluice/perf/client"
 )
 
-// Media is what the publisher sends.
+// Media is what the publishers send.
 type Media struct {
-	FPS    int           // frames a second
-	PPF    int           // packets a frame, key or not
-	Size   int           // bytes of a video RTP packet, header and extensions included, before SRTP adds its tag
-	Spread time.Duration // a frame's packets leave evenly over this time; 0: in one burst
+	Streams int           // publishers, each with a stream of its own; 0: one
+	FPS     int           // frames a second; 0: audio alone
+	PPF     int           // packets a frame, key or not
+	Size    int           // bytes of a video RTP packet, header and extensions included, before SRTP adds its tag
+	Spread  time.Duration // a frame's packets leave evenly over this time; 0: in one burst
+	Silent  bool          // video alone
 }
 
 const (
 	audioPeriod = 20 * time.Millisecond
-	audioSize   = 120 // bytes of an audio RTP packet, counted like Media.Size
+	audioSize   = 120       // bytes of an audio RTP packet, counted like Media.Size
+	never       = 1<<63 - 1 // a time
 	tocByte     = 0xFC
 	reportEvery = time.Second
 	ntpEpoch    = 2208988800 // seconds from 1900 to 1970
@@ -47,6 +50,7 @@ type stream struct {
 // publisher sends one VP8 and one Opus stream on schedule, from a thread of its own.
 type publisher struct {
 	media   Media
+	allKey  bool // every frame is a keyframe: nobody asks for one
 	conn    *client.Conn
 	streams [kinds]*stream
 	rtx     *stream
@@ -54,7 +58,7 @@ type publisher struct {
 	wanted  chan uint16 // video sequence numbers that the server misses
 	picture uint16
 	wantKey atomic.Bool
-	late    atomic.Int64 // worst lateness of a packet against the schedule, ns
+	late    atomic.Int64 // worst lateness of a packet against the schedule since the window began, ns
 
 	pausing atomic.Bool
 	paused  chan struct{}
@@ -76,15 +80,31 @@ type Feedback struct {
 	Reports int `json:"reports"`
 }
 
+func (f *Feedback) add(g Feedback) {
+	f.PLI += g.PLI
+	f.NACK += g.NACK
+	f.TWCC += g.TWCC
+	f.Reports += g.Reports
+}
+
+// dial connects to the target with the sections that the media needs.
+func dial(ctx context.Context, hc *http.Client, t Target, endpoint string, media Media, o client.Offer) (*client.Conn, error) {
+	if t.Bare {
+		return client.DialBare(ctx, hc, endpoint, o.Local)
+	}
+	o.CM, o.NoAudio, o.NoVideo = t.CM, media.Silent, media.FPS == 0
+	return client.Dial(ctx, hc, endpoint, o)
+}
+
 // publish connects and starts to send.
-func publish(ctx context.Context, hc *http.Client, h *hub, endpoint string, media Media) (*publisher, error) {
+func publish(ctx context.Context, hc *http.Client, h *hub, t Target, endpoint string, media Media) (*publisher, error) {
 	ssrcs := &client.SSRCs{Audio: rand.Uint32(), Video: rand.Uint32(), RTX: rand.Uint32()}
-	conn, err := client.Dial(ctx, hc, endpoint, client.Offer{Publish: ssrcs, MID: true, TWCC: true})
+	conn, err := dial(ctx, hc, t, endpoint, media, client.Offer{Publish: ssrcs, MID: true, TWCC: true})
 	if err != nil {
 		return nil, err
 	}
 	p := &publisher{
-		media: media, conn: conn, wanted: make(chan uint16, historySize),
+		media: media, allKey: t.Bare, conn: conn, wanted: make(chan uint16, historySize),
 		paused: make(chan struct{}), resumed: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	twcc := new(uint16)
@@ -114,17 +134,16 @@ func newStream(k kind, ssrc uint32, pt uint8, clock uint64, size int, mid string
 	}
 }
 
-// sent is how many packets of each kind have left; it only stands still between pause and resume.
-func (p *publisher) sent() (n [kinds]uint64) {
-	for k, s := range p.streams {
-		n[k] = s.sent.Load()
+// sent is how many packets have left; it only stands still between a pause and resume.
+func (p *publisher) sent() (n uint64) {
+	for _, s := range p.streams {
+		n += s.sent.Load()
 	}
 	return n
 }
 
-// pause returns when the frame that is being sent is out and no other one follows.
-func (p *publisher) pause() error {
-	p.pausing.Store(true)
+// awaitPause returns, once pausing is set, when the frame that is being sent is out and no other one follows.
+func (p *publisher) awaitPause() error {
 	select {
 	case <-p.paused:
 		return nil
@@ -166,7 +185,8 @@ func (p *publisher) run() {
 // schedule sends until it is stopped: a frame every 1/FPS, audio every 20 ms, sender reports every second.
 func (p *publisher) schedule() error {
 	zero := now(unix.CLOCK_MONOTONIC)
-	frame, sound, report := zero, zero, zero+int64(reportEvery)
+	frame, sound := p.begin(zero)
+	report := zero + int64(reportEvery)
 	for {
 		sleepUntil(min(frame, sound))
 		select {
@@ -181,8 +201,13 @@ func (p *publisher) schedule() error {
 			if resumed, err := p.rest(); !resumed {
 				return err
 			}
-			frame = now(unix.CLOCK_MONOTONIC)
-			sound = frame
+			frame, sound = p.begin(now(unix.CLOCK_MONOTONIC))
+		}
+		if due := min(frame, sound); due >= report {
+			report = due + int64(reportEvery)
+			if err := p.sendReports(due - zero); err != nil {
+				return err
+			}
 		}
 		if sound <= frame {
 			if err := p.sendAudio(sound, zero); err != nil {
@@ -195,14 +220,20 @@ func (p *publisher) schedule() error {
 		if err != nil {
 			return err
 		}
-		if frame >= report {
-			report = frame + int64(reportEvery)
-			if err := p.sendReports(frame - zero); err != nil {
-				return err
-			}
-		}
 		frame = next
 	}
+}
+
+// begin is when the first frame and the first audio packet of a schedule are due.
+func (p *publisher) begin(at int64) (frame, sound int64) {
+	frame, sound = at, at
+	if p.media.FPS == 0 {
+		frame = never
+	}
+	if p.media.Silent {
+		sound = never
+	}
+	return frame, sound
 }
 
 // rest waits for resume and retransmits meanwhile; it is false when the publisher was stopped or failed instead.
@@ -229,7 +260,7 @@ func (p *publisher) rest() (bool, error) {
 // sendFrame sends the frame that is due at a time, in one burst or spread, audio in between when it is due, and returns when the
 // next frame is due.
 func (p *publisher) sendFrame(at, zero int64, sound *int64) (next int64, err error) {
-	key := p.wantKey.Swap(false)
+	key := p.wantKey.Swap(false) || p.allKey
 	p.picture++
 	chunk := p.media.PPF
 	if p.media.Spread > 0 {
@@ -338,6 +369,9 @@ func (p *publisher) sendReports(elapsed int64) error {
 	wall := now(unix.CLOCK_REALTIME)
 	ntp := uint64(wall/1e9+ntpEpoch)<<32 | uint64(wall%1e9)<<32/1e9
 	for _, s := range p.streams {
+		if s.sent.Load() == 0 {
+			continue
+		}
 		report := rtcp.SenderReport{
 			SSRC: s.header.SSRC, NTPTime: ntp, RTPTime: s.timestamp(elapsed),
 			PacketCount: uint32(s.sent.Load()), OctetCount: s.octets,

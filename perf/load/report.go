@@ -17,7 +17,8 @@ type Report struct {
 	FirstKeyframe Spread   `json:"post_to_first_keyframe"` // the same for the first packet of a keyframe
 	ConnectCPU    float64  `json:"connect_cpu_ms"`         // server CPU of one viewer's connect, with no media flowing
 	RSS           Memory   `json:"rss"`
-	PublisherLate float64  `json:"publisher_late_ms"` // how late a packet left at worst, in the whole run
+	StormS        float64  `json:"storm_s,omitempty"` // from the first POST of a storm until all viewers had media
+	Answer        Spread   `json:"http_answer"`       // to OPTIONS during the window, with Plan.Ask
 	Feedback      Feedback `json:"publisher_feedback"`
 	Retransmitted uint64   `json:"publisher_retransmitted"` // packets that the server missed and got again, in the whole run
 	Ended         []string `json:"ended_early"`             // sessions that the server ended
@@ -27,6 +28,7 @@ type Report struct {
 type Scenario struct {
 	Viewers  int     `json:"viewers"`
 	Full     int     `json:"full"`
+	Streams  int     `json:"streams"`
 	FPS      int     `json:"fps"`
 	PPF      int     `json:"packets_per_frame"`
 	Size     int     `json:"video_rtp_packet_bytes"` // before SRTP
@@ -52,7 +54,7 @@ type Memory struct {
 
 func (p Plan) describe() Scenario {
 	return Scenario{
-		Viewers: p.Viewers, Full: min(p.Full, p.Viewers), FPS: p.FPS, PPF: p.PPF, Size: p.Size,
+		Viewers: p.Viewers, Full: min(p.Full, p.Viewers), Streams: max(p.Streams, 1), FPS: p.FPS, PPF: p.PPF, Size: p.Size,
 		SpreadMs: ms(p.Spread), WindowS: p.Window.Seconds(), RSSWaitS: p.RSSWait.Seconds(),
 	}
 }
@@ -74,6 +76,7 @@ func (r Report) Table(out io.Writer) error {
 	row("workload", "%d viewers (%d full), %d frames/s of %d packets of %d bytes, spread %.0f ms, 50 audio packets/s, %.1f s, %s",
 		r.Plan.Viewers, r.Plan.Full, r.Plan.FPS, r.Plan.PPF, r.Plan.Size, r.Plan.SpreadMs, c.Seconds, r.Profile)
 	row("delivered", "%.0f packets/s, %d packets", c.PPS(), c.Delivered)
+	row("frames", "%d whole, %d broken, %d missing at the full viewers", c.Frames.Whole, c.Frames.Broken, c.Frames.Missing)
 	row("loss", "%d packets (%.4f %%), worst viewer %d", c.Lost, 100*c.LossShare(), c.Worst)
 	row("markers", "%d duplicates, %d reordered, %d corrupt", c.Duplicates, c.Reordered, c.Corrupt)
 	row("latency", "p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f ms", c.Latency.P50, c.Latency.P90, c.Latency.P99, c.Latency.P999, c.Latency.Max)
@@ -84,7 +87,7 @@ func (r Report) Table(out io.Writer) error {
 	row("first keyframe", "median %.1f, worst %.1f ms after the POST", r.FirstKeyframe.Median, r.FirstKeyframe.Max)
 	row("server RSS", "idle %.1f, publisher %.1f, all joined %.1f, end %.1f MiB; %.1f KiB per viewer",
 		mib(m.Idle), mib(m.Publisher), mib(m.Joined), mib(m.End), float64(m.PerViewer)/1024)
-	row("generator", "%.2f cores, %d drops, publisher late by %.1f ms at worst", c.OwnCores, c.GeneratorDrops, r.PublisherLate)
+	row("generator", "%.2f cores, %d drops, publisher late by %.1f ms at worst", c.OwnCores, c.GeneratorDrops, c.Late)
 	row("publisher got", "%d PLI/FIR, %d NACK, %d transport-cc, %d receiver reports", r.Feedback.PLI, r.Feedback.NACK, r.Feedback.TWCC, r.Feedback.Reports)
 	row("publisher sent again", "%d packets", r.Retransmitted)
 	row("other load", "%.2f cores", c.OtherCores)

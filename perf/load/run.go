@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice/perf/lab"
 	"sluice/perf/proc"
 )
 
@@ -14,19 +15,26 @@ import (
 type Plan struct {
 	Target
 	Media
-	Viewers int           // how many join
-	Full    int           // how many of them decrypt everything, spread over the order of joining; Viewers or more: all
-	Serial  int           // the first ones join one by one while media flows, for the time to first media
-	Warm    time.Duration // media flows to all viewers for this long before anything is measured
-	Window  time.Duration // length of the measurement
-	RSSWait time.Duration // time from the last join to the reading of the server's memory
+	Viewers int  // how many join
+	Full    int  // how many of them decrypt everything, spread over the order of joining; Viewers or more: all
+	Serial  int  // the first ones join one by one while media flows, for the time to first media
+	Storm   bool // all others join at once while media flows; otherwise a few at a time while it does not
+	Ask     bool // see how fast the server answers HTTP meanwhile
+
+	After   func(context.Context) error // called when all is measured, while media still flows; may be nil
+	Warm    time.Duration               // media flows to all viewers for this long before anything is measured
+	Window  time.Duration               // length of the measurement
+	RSSWait time.Duration               // time from the last join to the reading of the server's memory
 }
+
+// Settling is how long a server gets to be done with a new publisher.
+const Settling = time.Second
 
 const (
 	parallelJoins = 4
+	stormJoins    = 64
 	joinTimeout   = 20 * time.Second
 	mediaTimeout  = 20 * time.Second
-	settleTime    = time.Second            // for the server to be done with a new publisher
 	connectTail   = 300 * time.Millisecond // for it to be done with the last of many viewers; what it idles then is charged to them
 )
 
@@ -44,7 +52,11 @@ func Run(ctx context.Context, p Plan) (r Report, err error) {
 	s := &session{plan: p, bench: b, report: &r}
 	defer s.close(ctx)
 	r.RSS.Idle = before
-	for _, step := range []func(context.Context) error{s.settlePublisher, s.joinSerial, s.joinParallel, s.awaitMedia, s.rssJoined, s.measure} {
+	join := s.joinParallel
+	if p.Storm {
+		join = s.joinStorm
+	}
+	for _, step := range []func(context.Context) error{s.settlePublisher, s.joinSerial, join, s.awaitMedia, s.rssJoined, s.measure} {
 		if err := step(ctx); err != nil {
 			return r, err
 		}
@@ -65,15 +77,15 @@ func (s *session) close(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	each(s.viewers, func(v *Viewer) error { return s.bench.Leave(ctx, v) })
+	each(parallelJoins, s.viewers, func(v *Viewer) error { return s.bench.Leave(ctx, v) })
 	s.bench.Close(ctx)
 }
 
 func (s *session) settlePublisher(ctx context.Context) (err error) {
-	if err := sleep(ctx, settleTime); err != nil {
+	if err := sleep(ctx, Settling); err != nil {
 		return err
 	}
-	s.report.Profile = s.bench.pub.conn.Profile.String()
+	s.report.Profile = s.bench.pubs[0].conn.Profile.String()
 	s.report.RSS.Publisher, err = rss(s.plan.PID)
 	return err
 }
@@ -81,9 +93,11 @@ func (s *session) settlePublisher(ctx context.Context) (err error) {
 // joinSerial lets the first viewers in one by one, each after the one before it has its first keyframe. That event is tied to the
 // publisher's clock, so each one then waits for another part of a frame's time: together they meet all phases evenly.
 func (s *session) joinSerial(ctx context.Context) error {
-	var firstVideo, firstKey []time.Duration
 	n := min(s.plan.Serial, s.plan.Viewers)
-	frame := time.Second / time.Duration(s.plan.FPS)
+	frame := audioPeriod
+	if s.plan.FPS > 0 {
+		frame = time.Second / time.Duration(s.plan.FPS)
+	}
 	for i := range n {
 		if err := sleep(ctx, frame*time.Duration(i)/time.Duration(n)); err != nil {
 			return err
@@ -96,13 +110,43 @@ func (s *session) joinSerial(ctx context.Context) error {
 		if err := s.await(ctx, v); err != nil {
 			return err
 		}
-		s.bench.hub.locked(func() {
+	}
+	s.noteFirst()
+	return nil
+}
+
+// noteFirst reports when the viewers that are there had their first media.
+func (s *session) noteFirst() {
+	var firstVideo, firstKey []time.Duration
+	s.bench.hub.locked(func() {
+		for _, v := range s.viewers {
 			firstVideo = append(firstVideo, time.Duration(v.firstVideo-v.posted))
 			firstKey = append(firstKey, time.Duration(v.firstKey-v.posted))
-		})
-	}
+		}
+	})
 	s.report.FirstVideo, s.report.FirstKeyframe = spread(firstVideo), spread(firstKey)
-	return nil
+}
+
+// joinStorm lets all viewers in at once while media flows. CPU per connect then has the media's in it.
+func (s *session) joinStorm(ctx context.Context) error {
+	before, err := readUsage(s.plan.PID)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := s.joinRest(ctx, stormJoins); err != nil {
+		return err
+	}
+	for _, v := range s.viewers {
+		if err := s.await(ctx, v); err != nil {
+			return err
+		}
+	}
+	s.report.StormS = time.Since(start).Seconds()
+	s.noteFirst()
+	after, err := readUsage(s.plan.PID)
+	s.report.ConnectCPU = ms(after.server.Sub(before.server).Total) / float64(len(s.viewers))
+	return err
 }
 
 // joinParallel lets the others in while the publisher holds still, so that all CPU time of the server is the price of connecting.
@@ -116,22 +160,28 @@ func (s *session) joinParallel(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.bench.pub.resume()
-	rest := make([]*Viewer, s.plan.Viewers-done)
-	err = each(indices(len(rest)), func(i int) (err error) {
-		rest[i], err = s.join(ctx, done+i)
-		return err
-	})
-	s.joined = time.Now()
-	s.viewers = append(s.viewers, slices.DeleteFunc(rest, func(v *Viewer) bool { return v == nil })...)
-	if err != nil {
+	defer s.bench.resume()
+	if err := s.joinRest(ctx, parallelJoins); err != nil {
 		return err
 	}
 	if err := sleep(ctx, connectTail); err != nil {
 		return err
 	}
 	after, err := readUsage(s.plan.PID)
-	s.report.ConnectCPU = ms(after.server.Sub(before.usage.server).Total) / float64(len(rest))
+	s.report.ConnectCPU = ms(after.server.Sub(before.usage.server).Total) / float64(s.plan.Viewers-done)
+	return err
+}
+
+// joinRest lets in who is missing, some at a time.
+func (s *session) joinRest(ctx context.Context, atOnce int) error {
+	done := len(s.viewers)
+	rest := make([]*Viewer, s.plan.Viewers-done)
+	err := each(atOnce, indices(len(rest)), func(i int) (err error) {
+		rest[i], err = s.join(ctx, done+i)
+		return err
+	})
+	s.joined = time.Now()
+	s.viewers = append(s.viewers, slices.DeleteFunc(rest, func(v *Viewer) bool { return v == nil })...)
 	return err
 }
 
@@ -154,23 +204,70 @@ func (s *session) rssJoined(ctx context.Context) (err error) {
 	return err
 }
 
-func (s *session) measure(ctx context.Context) error {
-	w, err := s.bench.Begin(s.viewers)
+func (s *session) measure(ctx context.Context) (err error) {
+	r := s.report
+	if s.plan.Drop == nil {
+		r.Counts, err = s.window(ctx)
+	} else {
+		err = s.measureDropped(ctx)
+	}
 	if err != nil {
 		return err
 	}
-	if err := sleep(ctx, s.plan.Window); err != nil {
-		return err
+	r.RSS.End, err = rss(s.plan.PID)
+	s.bench.hub.locked(func() {
+		for _, p := range s.bench.pubs {
+			r.Feedback.add(p.feedback)
+			r.Retransmitted += p.rtx.sent.Load()
+		}
+	})
+	r.Ended = s.bench.Ended(s.viewers)
+	if err == nil && s.plan.After != nil {
+		err = s.plan.After(ctx)
 	}
-	if s.report.Counts, err = w.End(); err != nil {
-		return err
-	}
-	s.report.RSS.End, err = rss(s.plan.PID)
-	s.report.PublisherLate = ms(time.Duration(s.bench.pub.late.Load()))
-	s.bench.hub.locked(func() { s.report.Feedback = s.bench.pub.feedback })
-	s.report.Retransmitted = s.bench.pub.rtx.sent.Load()
-	s.report.Ended = s.bench.Ended(s.viewers)
 	return err
+}
+
+// measureDropped measures twice: latency while the media of the full viewers passes, cost while nobody's does.
+func (s *session) measureDropped(ctx context.Context) error {
+	if err := s.plan.Drop.Add(lab.Viewers); err != nil {
+		return err
+	}
+	defer s.plan.Drop.Remove(lab.Viewers)
+	passing, err := s.window(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.plan.Drop.Add(lab.Sampled); err != nil {
+		return err
+	}
+	defer s.plan.Drop.Remove(lab.Sampled)
+	c, err := s.window(ctx)
+	c.Latency, c.Frames = passing.Latency, passing.Frames
+	c.Lost += passing.Lost
+	c.Due += passing.Due
+	c.Duplicates, c.Reordered, c.Corrupt = passing.Duplicates, passing.Reordered, passing.Corrupt
+	c.OtherCores, c.Late = max(c.OtherCores, passing.OtherCores), max(c.Late, passing.Late)
+	s.report.Counts = c
+	return err
+}
+
+func (s *session) window(ctx context.Context) (c Counts, err error) {
+	stop := func() Spread { return Spread{} }
+	if s.plan.Ask {
+		stop = ask(ctx, s.bench.http, s.plan.WHEP)
+	}
+	w, err := s.bench.Begin(s.viewers)
+	if err != nil {
+		stop()
+		return c, err
+	}
+	err = sleep(ctx, s.plan.Window)
+	s.report.Answer = stop()
+	if err != nil {
+		return c, err
+	}
+	return w.End()
 }
 
 func (s *session) join(ctx context.Context, i int) (*Viewer, error) {
@@ -192,12 +289,12 @@ func (s *session) await(ctx context.Context, v *Viewer) error {
 // IsFull spreads full viewers evenly over all of them: it says whether the i-th to join, from 0, is one.
 func IsFull(i, full, all int) bool { return (i+1)*full/all > i*full/all }
 
-// each calls f for all items, a few at a time, and returns the first error.
-func each[T any](items []T, f func(T) error) error {
+// each calls f for all items, some at once, and returns the first error.
+func each[T any](atOnce int, items []T, f func(T) error) error {
 	var wg sync.WaitGroup
 	var once sync.Once
 	var failure error
-	slots := make(chan struct{}, parallelJoins)
+	slots := make(chan struct{}, atOnce)
 	for _, item := range items {
 		slots <- struct{}{}
 		wg.Go(func() {

@@ -3,7 +3,6 @@ package load
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -11,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/perf/client"
+	"sluice/perf/lab"
 )
 
 // latencies collects the delays of packets while measuring is on. The hub's lock guards it.
@@ -24,6 +24,8 @@ type latencies struct {
 type viewer struct {
 	conn   *client.Conn
 	full   bool
+	stream int   // that it watches
+	ppf    int   // packets in each frame of it; 0: audio alone
 	posted int64 // CLOCK_REALTIME when the POST began, ns
 	ready  chan struct{}
 
@@ -34,6 +36,7 @@ type viewer struct {
 	base        uint32 // drop counter when the filter took over
 	read        uint64 // RTP packets that came through to us
 	streams     [kinds]tracker
+	frames      frames
 	ssrcs       [kinds]uint32
 	highest     [kinds]uint32 // RTP sequence number, extended
 	header      rtp.Header
@@ -44,10 +47,24 @@ type viewer struct {
 	closed      string
 }
 
-// watch joins as a viewer.
-func watch(ctx context.Context, hc *http.Client, h *hub, t Target, full bool, shared *latencies) (*viewer, error) {
-	v := &viewer{full: full, posted: now(unix.CLOCK_REALTIME), ready: make(chan struct{}), shared: shared, plain: make([]byte, 0, 2048)}
-	conn, err := client.Dial(ctx, hc, t.WHEP, client.Offer{MID: t.MID})
+// watch joins a stream as a viewer.
+func (b *Bench) watch(ctx context.Context, stream int, full bool) (*viewer, error) {
+	h, t := b.hub, b.target
+	v := &viewer{
+		full: full, stream: stream, posted: now(unix.CLOCK_REALTIME), ready: make(chan struct{}),
+		shared: &b.latency, plain: make([]byte, 0, 2048),
+	}
+	if b.media.FPS > 0 {
+		v.ppf = b.media.PPF
+	}
+	o := client.Offer{MID: t.MID}
+	if t.Drop != nil {
+		o.Local = lab.Viewers
+		if full {
+			o.Local = lab.Sampled
+		}
+	}
+	conn, err := dial(ctx, b.http, t, t.whep(stream, b.media.Streams), b.media, o)
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +138,8 @@ func (v *viewer) rtp(p []byte, at int64) {
 	}
 	v.note()
 	v.markers(plain[size:], at)
-	if v.header.PayloadType == client.VideoPT {
-		v.onVideo(plain[size:], at)
+	if v.header.PayloadType == client.VideoPT || v.ppf == 0 {
+		v.onMedia(plain[size:], at)
 	}
 	v.maybeReport()
 }
@@ -146,17 +163,21 @@ func (v *viewer) markers(payload []byte, at int64) {
 	}
 	for ; ok; m, rest, ok = findMarker(rest) {
 		v.streams[m.kind].add(m.seq)
+		if m.kind == video && v.ppf > 0 {
+			v.frames.add(m.seq, v.ppf)
+		}
 		if v.full && v.shared.measuring {
 			v.shared.hist.add(time.Duration(at - m.stamp))
 		}
 	}
 }
 
-func (v *viewer) onVideo(payload []byte, at int64) {
+// onMedia takes video packets, or audio where there is no video, and looks out for the first one and the first keyframe.
+func (v *viewer) onMedia(payload []byte, at int64) {
 	if v.firstVideo == 0 {
 		v.firstVideo = at
 	}
-	if v.firstKey != 0 || !startsKeyframe(payload) {
+	if v.firstKey != 0 || v.ppf > 0 && !startsKeyframe(payload) {
 		return
 	}
 	v.firstKey = at

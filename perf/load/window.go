@@ -1,24 +1,33 @@
 package load
 
-import "time"
+import (
+	"time"
+
+	"sluice/perf/proc"
+)
 
 // Counts is what happened to the packets of one window.
 type Counts struct {
 	Seconds        float64 `json:"seconds"`         // for which the publisher sent
 	Sent           uint64  `json:"sent"`            // packets by the publisher
-	Delivered      uint64  `json:"delivered"`       // packets to all viewers
-	Lost           int64   `json:"lost"`            // sent x viewers - delivered; below zero: the server sent packets more than once
-	Worst          int64   `json:"worst_lost"`      // lost by the viewer that lost most
+	Due            uint64  `json:"due"`             // packets to all viewers, were nothing lost
+	Delivered      uint64  `json:"delivered"`       // packets to all viewers, those discarded on their way among them
+	Lost           int64   `json:"lost"`            // due - delivered; below zero: the server sent packets more than once
+	Worst          int64   `json:"worst_lost"`      // lost by the viewer that lost most; 0 when media was discarded on its way
 	Duplicates     uint64  `json:"duplicates"`      // full viewers only, as are the next three
 	Reordered      uint64  `json:"reordered"`       //
 	Corrupt        uint64  `json:"corrupt"`         // did not decrypt, or had no marker
 	GeneratorDrops uint64  `json:"generator_drops"` // lost by the generator itself
+	Late           float64 `json:"late_ms"`         // how late a packet left the publisher at worst
+	Frames         Frames  `json:"frames"`
 	Latency        Latency `json:"latency"`
 
-	CPUSeconds float64 `json:"cpu_seconds"` // of the server, until the last packet had arrived
-	UserShare  float64 `json:"user_share"`  // part of it spent outside the kernel
-	OwnCores   float64 `json:"own_cores"`   // busy with the generator
-	OtherCores float64 `json:"other_cores"` // busy with neither, so the run was disturbed
+	CPUSeconds   float64 `json:"cpu_seconds"`  // of the server, until the last packet had arrived
+	Cycles       uint64  `json:"cycles"`       // the same, 0 where the machine has no counters
+	Instructions uint64  `json:"instructions"` //
+	UserShare    float64 `json:"user_share"`   // part of it spent outside the kernel
+	OwnCores     float64 `json:"own_cores"`    // busy with the generator
+	OtherCores   float64 `json:"other_cores"`  // busy with neither, so the run was disturbed
 }
 
 // Latency holds quantiles over every packet of every full viewer, in ms.
@@ -28,6 +37,8 @@ type Latency struct {
 	P99  float64 `json:"p99_ms"`
 	P999 float64 `json:"p999_ms"`
 	Max  float64 `json:"max_ms"`
+
+	CDF [][2]float64 `json:"cdf,omitempty"` // ms, and the share of packets that took no longer
 }
 
 // PPS is how many packets a second reached all viewers together.
@@ -39,13 +50,12 @@ func (c Counts) Cores() float64 { return c.CPUSeconds / c.Seconds }
 // MicrosPerPacket is the server's CPU time for each delivered packet.
 func (c Counts) MicrosPerPacket() float64 { return c.CPUSeconds * 1e6 / float64(max(c.Delivered, 1)) }
 
+// PerPacket is a sum over delivered packets.
+func (c Counts) PerPacket(sum uint64) float64 { return float64(sum) / float64(max(c.Delivered, 1)) }
+
 // LossShare is the part of the packets that did not arrive, 0 to 1.
 func (c Counts) LossShare() float64 {
-	due := float64(int64(c.Delivered) + c.Lost)
-	if due == 0 {
-		return 0
-	}
-	return float64(c.Lost) / due
+	return float64(c.Lost) / float64(max(c.Due, 1))
 }
 
 // Window is a time in which packets are counted.
@@ -54,6 +64,7 @@ type Window struct {
 	viewers []*Viewer
 	before  mark
 	start   time.Time
+	events  *proc.Counters // nil where the machine has none
 }
 
 // Begin opens a window for the viewers given, all of which must have their first keyframe. Others may come and go meanwhile.
@@ -63,22 +74,39 @@ func (b *Bench) Begin(viewers []*Viewer) (*Window, error) {
 		return nil, err
 	}
 	b.hub.locked(func() { b.latency = latencies{measuring: true} })
+	for _, p := range b.pubs {
+		p.late.Store(0)
+	}
 	w := &Window{bench: b, viewers: viewers, before: before, start: time.Now()}
-	b.pub.resume()
+	if b.target.PID != 0 {
+		w.events, _ = proc.OpenCounters(b.target.PID) // an error means that there are none
+	}
+	b.resume()
 	return w, nil
 }
 
 // End closes the window and says what happened in it. The publisher goes on.
 func (w *Window) End() (Counts, error) {
+	if w.events != nil {
+		defer w.events.Close()
+	}
 	seconds := time.Since(w.start).Seconds()
 	after, err := w.bench.hold(w.viewers)
 	if err != nil {
 		return Counts{}, err
 	}
-	defer w.bench.pub.resume()
+	defer w.bench.resume()
 	counts := after.since(w.before, w.viewers)
 	counts.Seconds = seconds
+	for _, p := range w.bench.pubs {
+		counts.Late = max(counts.Late, ms(time.Duration(p.late.Load())))
+	}
 	counts.cost(w.before.usage, after.usage)
+	if w.events != nil {
+		if counts.Cycles, counts.Instructions, err = w.events.Read(); err != nil {
+			return counts, err
+		}
+	}
 	w.bench.hub.locked(func() {
 		w.bench.latency.measuring = false
 		counts.Latency = w.bench.latency.hist.summary()
@@ -98,23 +126,29 @@ func (c *Counts) cost(before, after usage) {
 
 // since is what happened between two marks over the same viewers.
 func (m mark) since(before mark, viewers []*Viewer) (c Counts) {
-	for k := range m.sent {
-		c.Sent += m.sent[k] - before.sent[k]
+	for i := range m.sent {
+		c.Sent += m.sent[i] - before.sent[i]
 	}
+	c.Delivered = m.dropped - before.dropped
 	for i, a := range m.viewers {
-		z := before.viewers[i]
+		v, z := viewers[i], before.viewers[i]
 		got := a.delivered - z.delivered
-		if viewers[i].full {
+		if v.full {
 			got = a.unique - z.unique
 		}
-		lost := int64(c.Sent) - int64(got)
+		due := m.sent[v.stream] - before.sent[v.stream]
+		c.Due += due
 		c.Delivered += got
-		c.Lost += lost
-		c.Worst = max(c.Worst, lost)
+		c.Worst = max(c.Worst, int64(due)-int64(got))
 		c.Duplicates += a.duplicates - z.duplicates
 		c.Reordered += a.reordered - z.reordered
 		c.Corrupt += a.corrupt - z.corrupt
 		c.GeneratorDrops += a.overflow - z.overflow
+		c.Frames.add(a.frames, z.frames)
+	}
+	c.Lost = int64(c.Due) - int64(c.Delivered)
+	if m.dropped != before.dropped {
+		c.Worst = 0 // nobody knows whose they were
 	}
 	return c
 }
@@ -122,7 +156,7 @@ func (m mark) since(before mark, viewers []*Viewer) (c Counts) {
 func (h *histogram) summary() Latency {
 	return Latency{
 		P50: ms(h.quantile(0.5)), P90: ms(h.quantile(0.9)), P99: ms(h.quantile(0.99)),
-		P999: ms(h.quantile(0.999)), Max: ms(h.max),
+		P999: ms(h.quantile(0.999)), Max: ms(h.max), CDF: h.cdf(),
 	}
 }
 

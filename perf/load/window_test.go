@@ -1,6 +1,7 @@
 package load
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -8,20 +9,33 @@ import (
 )
 
 func TestSinceCountsExactly(t *testing.T) {
-	full, filtered := &Viewer{&viewer{full: true}}, &Viewer{&viewer{}}
-	before := mark{sent: [kinds]uint64{100, 1000}, viewers: []arrivals{
+	full, filtered := &Viewer{&viewer{full: true}}, &Viewer{&viewer{stream: 1}}
+	before := mark{sent: []uint64{1100, 0}, viewers: []arrivals{
 		{delivered: 500, unique: 490, duplicates: 2, reordered: 1, corrupt: 4, overflow: 5}, {delivered: 70},
 	}}
-	after := mark{sent: [kinds]uint64{150, 1270}, viewers: []arrivals{
-		{delivered: 900, unique: 807, duplicates: 5, reordered: 2, corrupt: 4, overflow: 6}, {delivered: 391},
+	after := mark{sent: []uint64{1420, 320}, viewers: []arrivals{
+		{delivered: 900, unique: 807, duplicates: 5, reordered: 2, corrupt: 4, overflow: 6, frames: frames{whole: 3}}, {delivered: 391},
 	}}
 	got := after.since(before, []*Viewer{full, filtered})
-	want := Counts{Sent: 320, Delivered: 317 + 321, Lost: 3 - 1, Worst: 3, Duplicates: 3, Reordered: 1, GeneratorDrops: 1}
-	if got != want {
+	want := Counts{
+		Sent: 640, Due: 640, Delivered: 317 + 321, Lost: 3 - 1, Worst: 3, Duplicates: 3, Reordered: 1, GeneratorDrops: 1,
+		Frames: Frames{Whole: 3},
+	}
+	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("counts are %+v, want %+v", got, want)
 	}
 	if share := got.LossShare(); share != 2.0/640 {
 		t.Fatalf("loss share is %g", share)
+	}
+}
+
+func TestSinceCountsWhatWasDiscarded(t *testing.T) {
+	viewers := []*Viewer{{&viewer{full: true}}, {&viewer{}}, {&viewer{}}}
+	before := mark{sent: []uint64{10}, dropped: 5, viewers: make([]arrivals, 3)}
+	after := mark{sent: []uint64{110}, dropped: 204, viewers: []arrivals{{delivered: 100, unique: 100}, {}, {}}}
+	got := after.since(before, viewers)
+	if got.Due != 300 || got.Delivered != 299 || got.Lost != 1 || got.Worst != 0 {
+		t.Fatalf("counts are %+v", got)
 	}
 }
 

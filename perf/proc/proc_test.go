@@ -64,7 +64,7 @@ func TestStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Start(context.Background(), addr, os.Stderr, "/bin/false"); err == nil || !strings.Contains(err.Error(), "ended") {
+	if _, err := Start(context.Background(), Here, addr, os.Stderr, "/bin/false"); err == nil || !strings.Contains(err.Error(), "ended") {
 		t.Fatalf("a server that ends at once: %v", err)
 	}
 }

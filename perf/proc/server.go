@@ -20,14 +20,17 @@ type Server struct {
 	err  error
 }
 
+// Here starts a server where this process is.
+func Here(start func() error) error { return start() }
+
 // Start runs a command and returns when something listens on a TCP address, which must be free before. What the server prints goes
-// to out.
-func Start(ctx context.Context, listen string, out io.Writer, command ...string) (*Server, error) {
+// to out. within calls the function that starts the process: on another thread when that is to be its place (lab.Lab.Within).
+func Start(ctx context.Context, within func(start func() error) error, listen string, out io.Writer, command ...string) (*Server, error) {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
 	// No server may outlive us, however we end. The signal follows the thread, and this program lets no thread end.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	if err := within(cmd.Start); err != nil {
 		return nil, err
 	}
 	s := &Server{cmd: cmd, done: make(chan struct{})}

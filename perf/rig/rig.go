@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/perf/lab"
 	"sluice/perf/load"
 	"sluice/perf/proc"
 )
@@ -26,10 +28,12 @@ type Kind struct {
 	Name   string
 	source string // package of the command
 	args   func(addrs) []string
-	admin  bool // serves /metrics on the admin address
+	admin  bool   // serves /metrics and profiles on the admin address
+	bare   bool   // has no sessions (client.DialBare)
+	url    string // of a server that runs already; nothing is built or started then
 }
 
-// addrs are where a server is told to listen, all on loopback.
+// addrs are where a server is told to listen.
 type addrs struct{ http, admin, media string }
 
 var kinds = []Kind{
@@ -45,10 +49,22 @@ var kinds = []Kind{
 		Name: "baseline", source: "./perf/baseline",
 		args: func(a addrs) []string { return []string{"-http", a.http} },
 	},
+	{
+		Name: "yardstick", source: "./perf/yardstick", bare: true,
+		args: func(a addrs) []string { return []string{"-http", a.http, "-media", a.media} },
+	},
+	{
+		Name: "floor", source: "./perf/yardstick", bare: true,
+		args: func(a addrs) []string { return []string{"-floor", "-http", a.http, "-media", a.media} },
+	},
 }
 
-// Lookup finds a server by its name.
+// Lookup finds a server by its name, or makes one of NAME=URL for a WHIP/WHEP server that runs already: its endpoints are
+// URL/whip/STREAM and URL/whep/STREAM, or, where URL has "{}", that with whip and whep in its place. Its cost is not measured, for its process may be anywhere.
 func Lookup(name string) (Kind, error) {
+	if name, url, ok := strings.Cut(name, "="); ok {
+		return Kind{Name: name, url: url}, nil
+	}
 	names := make([]string, len(kinds))
 	for i, k := range kinds {
 		if k.Name == name {
@@ -63,6 +79,9 @@ func (k Kind) binary() string { return filepath.Join("bin", k.Name) }
 
 // Build compiles the server to bin/NAME. It runs in the root of the module.
 func (k Kind) Build(ctx context.Context) error {
+	if k.url != "" {
+		return nil
+	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", k.binary(), k.source)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -71,39 +90,107 @@ func (k Kind) Build(ctx context.Context) error {
 	return nil
 }
 
+// Place is where a server runs: on loopback when Lab is nil.
+type Place struct{ Lab *lab.Lab }
+
+// addrs are free on loopback; a lab is empty, so any port is.
+func (p Place) addrs() (a addrs, err error) {
+	if p.Lab != nil {
+		at := func(port uint16) string { return netip.AddrPortFrom(lab.Server, port).String() }
+		return addrs{at(8080), at(9080), at(8189)}, nil
+	}
+	for _, addr := range []*string{&a.http, &a.admin, &a.media} {
+		if *addr, err = proc.FreeAddr(); err != nil {
+			return a, err
+		}
+	}
+	return a, nil
+}
+
+func (p Place) within() func(func() error) error {
+	if p.Lab != nil {
+		return p.Lab.Within
+	}
+	return proc.Here
+}
+
 // Server is a running server.
 type Server struct {
-	*proc.Server
-	http, admin string
+	*proc.Server // nil when it is not ours
+	kind         Kind
+	http, admin  string
+	lab          *lab.Lab
 }
 
 // Start runs the server that was built, on free ports, with arguments of the caller's behind its own. What it prints goes to log.
-func (k Kind) Start(ctx context.Context, log io.Writer, extra ...string) (*Server, error) {
+func (k Kind) Start(ctx context.Context, place Place, log io.Writer, extra ...string) (*Server, error) {
+	if k.url != "" {
+		return &Server{kind: k}, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	var a addrs
-	for _, addr := range []*string{&a.http, &a.admin, &a.media} {
-		var err error
-		if *addr, err = proc.FreeAddr(); err != nil {
-			return nil, err
-		}
-	}
-	command := append([]string{k.binary()}, k.args(a)...)
-	p, err := proc.Start(ctx, a.http, log, append(command, extra...)...)
+	a, err := place.addrs()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Server: p, http: a.http}
+	command := append([]string{k.binary()}, k.args(a)...)
+	p, err := proc.Start(ctx, place.within(), a.http, log, append(command, extra...)...)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Server: p, kind: k, http: a.http, lab: place.Lab}
 	if k.admin {
 		s.admin = a.admin
 	}
 	return s, nil
 }
 
+// Stop ends the server if it is ours.
+func (s *Server) Stop() {
+	if s.Server != nil {
+		s.Server.Stop()
+	}
+}
+
 // Target is a stream of the server.
 func (s *Server) Target(stream string) load.Target {
+	if s.Server == nil {
+		return load.Target{WHIP: s.endpoint("whip", stream), WHEP: s.endpoint("whep", stream)}
+	}
 	base := "http://" + s.http
-	return load.Target{WHIP: base + "/whip/" + stream, WHEP: base + "/whep/" + stream, PID: s.PID()}
+	t := load.Target{WHIP: base + "/whip/" + stream, WHEP: base + "/whep/" + stream, PID: s.PID(), Bare: s.kind.bare}
+	if s.lab != nil {
+		t.Drop = s.lab // only when there is one: a nil pointer in an interface is not nil
+	}
+	return t
+}
+
+func (s *Server) endpoint(what, stream string) string {
+	if strings.Contains(s.kind.url, "{}") {
+		return strings.ReplaceAll(s.kind.url, "{}", what)
+	}
+	return strings.TrimSuffix(s.kind.url, "/") + "/" + what + "/" + stream
+}
+
+// Profile reads a CPU profile of some seconds, gzipped, from a server that has an admin listener; it is nil for others.
+func (s *Server) Profile(ctx context.Context, seconds int) ([]byte, error) {
+	if s.admin == "" {
+		return nil, nil
+	}
+	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", s.admin, seconds)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: status %d", url, resp.StatusCode)
+	}
+	return io.ReadAll(resp.Body)
 }
 
 // Goroutines reads the go_goroutines metric; it is 0 for a server that has no admin listener.

@@ -19,6 +19,21 @@ func TestLookup(t *testing.T) {
 	if k, err := Lookup("baseline"); err != nil || k.Name != "baseline" {
 		t.Fatalf("Lookup = %+v, %v", k, err)
 	}
+	if _, err := Lookup("other"); err == nil {
+		t.Fatal("an unknown server was accepted")
+	}
+	k, err := Lookup("rival=http://host:1/{}/endpoint")
+	if err != nil || k.Name != "rival" {
+		t.Fatalf("Lookup = %+v, %v", k, err)
+	}
+	s, err := k.Start(t.Context(), Place{}, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	if target := s.Target("x"); target.WHIP != "http://host:1/whip/endpoint" || target.WHEP != "http://host:1/whep/endpoint" || target.PID != 0 {
+		t.Fatalf("target is %+v", target)
+	}
 	if _, err := Lookup("other"); err == nil || !strings.Contains(err.Error(), "sluice, baseline") {
 		t.Fatalf("error is %v, want one that lists the names", err)
 	}

@@ -67,7 +67,7 @@ func run(o options) error {
 	if err := o.server.Build(ctx); err != nil {
 		return err
 	}
-	server, err := o.server.Start(ctx, log)
+	server, err := o.server.Start(ctx, rig.Place{}, log)
 	if err != nil {
 		return err
 	}

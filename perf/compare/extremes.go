@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"sluice/perf/load"
+	"sluice/perf/result"
+	"sluice/perf/scenario"
+)
+
+// The limits of a search for the most viewers, how far it goes, and how close it comes: to an eighth.
+const (
+	lossLimit    = 0.1 // percent
+	p99Limit     = 20  // ms
+	firstViewers = 100
+	mostViewers  = 10000
+	closeness    = 8
+)
+
+// largest doubles the number of viewers until the limits are broken, then halves the gap. A run that breaks them may have met other
+// load: it is repeated once.
+func (r *runner) largest(ctx context.Context, s scenario.Scenario, a scenario.Arm, out *result.Arm) error {
+	l := &result.Largest{Loss: lossLimit, P99: p99Limit}
+	out.Largest = l
+	for n := firstViewers; n <= mostViewers; n = next(l, n) {
+		good, err := r.carries(ctx, s, a, out, n)
+		if err == nil && !good {
+			good, err = r.carries(ctx, s, a, out, n)
+		}
+		if err != nil {
+			return err
+		}
+		if good {
+			l.Viewers = n
+		} else {
+			l.Failed = n
+		}
+		if l.Failed > 0 && l.Failed-l.Viewers <= max(l.Viewers, firstViewers)/closeness {
+			break
+		}
+	}
+	return nil
+}
+
+func next(l *result.Largest, n int) int {
+	if l.Failed == 0 {
+		return 2 * n
+	}
+	return (l.Viewers + l.Failed) / 2
+}
+
+func (r *runner) carries(ctx context.Context, s scenario.Scenario, a scenario.Arm, out *result.Arm, n int) (bool, error) {
+	p := s.Plan
+	p.Viewers, p.Full = n, min(n, p.Full)
+	rep, err := r.step(ctx, s, a, p, out)
+	if err != nil {
+		// That viewers cannot join or get no media is what a breakdown looks like.
+		fmt.Printf("  %s %s: %d viewers: %v\n", s.Name, a.Name, n, err)
+		return false, ctx.Err()
+	}
+	return 100*rep.Counts.LossShare() < lossLimit && rep.Counts.Latency.P99 < p99Limit, nil
+}
+
+// step adds one run with a plan of its own.
+func (r *runner) step(ctx context.Context, s scenario.Scenario, a scenario.Arm, p load.Plan, out *result.Arm) (load.Report, error) {
+	rep, err := r.start(ctx, s, a, p)
+	if err != nil {
+		return rep, err
+	}
+	out.Runs = append(out.Runs, rep)
+	r.progress(s, a, rep)
+	return rep, nil
+}
+
+const (
+	mostFPS   = 1000
+	saturated = 0.9 // of what is offered is delivered at most, beyond the peak
+)
+
+// overload doubles the rate of frames until much of what is offered is lost. The most that was delivered is the peak; then twice the
+// peak is offered.
+func (r *runner) overload(ctx context.Context, s scenario.Scenario, a scenario.Arm, out *result.Arm) error {
+	peak := &result.Peak{}
+	p := s.Plan
+	for ; p.FPS <= mostFPS; p.FPS *= 2 {
+		rep, err := r.step(ctx, s, a, p, out)
+		if err != nil {
+			return err
+		}
+		peak.PPS = max(peak.PPS, rep.Counts.PPS())
+		if float64(rep.Counts.Delivered) < saturated*float64(rep.Counts.Due) {
+			break
+		}
+	}
+	p.FPS = min(int(2*peak.PPS/float64(p.Viewers*p.PPF)), mostFPS)
+	p.Ask = true
+	rep, err := r.step(ctx, s, a, p, out)
+	if err != nil {
+		return err
+	}
+	peak.Offered, peak.Overload = float64(rep.Counts.Due)/rep.Counts.Seconds, rep.Counts.PPS()
+	out.Peak = peak
+	return nil
+}

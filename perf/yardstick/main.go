@@ -1,0 +1,47 @@
+// Command yardstick does the least that a forwarder of SRTP must do, as fast as Go can: it opens each packet once, seals it for each
+// viewer with the viewer's key, and sends each viewer's packets of a frame as one train (UDP_SEGMENT), several trains in one
+// sendmmsg. It has no ICE, DTLS, RTCP, history, reordering or loss: it is what a server's cost is compared with. With -floor it does
+// not even seal: it sends what it received, which is what the kernel alone costs for the same messages.
+//
+// POST to /whip/… or /whep/… with one's own UDP address joins (client.DialBare); there is one publisher.
+package main
+
+import (
+	"flag"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+)
+
+func main() {
+	addr := flag.String("http", "127.0.0.1:8082", "`address` to listen on")
+	media := flag.String("media", "127.0.0.1:8192", "UDP `address` for media, IPv4")
+	floor := flag.Bool("floor", false, "send what comes in as it is, without a cipher")
+	paced := flag.Bool("paced", false, "send each packet when it comes, make no trains")
+	flag.Parse()
+	if err := run(*addr, *media, *floor, *paced); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(addr, media string, floor, paced bool) error {
+	at, err := netip.ParseAddrPort(media)
+	if err != nil {
+		return err
+	}
+	r := newRoom(at)
+	f, err := newForwarder(at, r)
+	if err != nil {
+		return err
+	}
+	f.floor, f.paced = floor, paced
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, 2)
+	go func() { failed <- f.run() }()
+	go func() { failed <- http.Serve(l, r.handler(floor)) }()
+	return <-failed
+}

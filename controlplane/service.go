@@ -222,7 +222,7 @@ func (s *Service) create(session *registry.Session, selection *sdp.Selection) (*
 			add.Receive = append(add.Receive, receives(m, session.Stream))
 		}
 	}
-	s.keyer.Expect(session.ID, fingerprints(selection))
+	s.keyer.Expect(session.ID, keyingRole(selection), fingerprints(selection))
 	s.send()
 	s.plane.Send(session.ID.Shard(), add)
 
@@ -266,6 +266,13 @@ func receives(m *sdp.Media, stream *registry.Stream) msg.Receive {
 		PT: m.PT, RTXPT: m.RTXPT, SSRC: m.SSRC, RTXSSRC: m.RTXSSRC,
 		ExtIDs: m.ExtIDs, Feedback: m.Feedback,
 	}
+}
+
+func keyingRole(selection *sdp.Selection) keying.Role {
+	if selection.Active {
+		return keying.Active
+	}
+	return keying.Passive
 }
 
 func fingerprints(selection *sdp.Selection) []keying.Fingerprint {
@@ -365,6 +372,7 @@ func (s *Service) event(ev msg.Event) {
 	case msg.Punt:
 		s.keyer.Punt(ev.ID, ev.Path, ev.Data)
 	case msg.PairSelected:
+		s.keyer.Reached(ev.ID, ev.Path)
 		s.log.Debug("pair selected", "session", ev.ID, "remote", ev.Path.Remote.String())
 	case msg.SessionClosed:
 		s.mu.Lock()

@@ -119,6 +119,7 @@ var (
 	checks      = counter("ice_checks", "checks", "Authenticated connectivity checks.")
 	pathChanges = counter("path_changes", "changes", "Times that a session's media moved to another address of its peer.")
 	punts       = counter("punted_packets", "packets", "DTLS datagrams passed to the control plane.")
+	early       = counter("early_packets", "packets", "Media of publishers that came before their keys, and was held until those were there.")
 	misplaced   = counter("misplaced_packets", "packets", "Datagrams that landed at another shard than the one that owns their session.")
 	relayed     = counter("relayed_packets", "packets", "Media packets passed to other shards with viewers.")
 	expired     = counter("expired_sessions", "sessions", "Sessions ended for want of checks, keys or consent.")
@@ -192,7 +193,7 @@ func collect(s *attr.Sample, st *engine.Stats) {
 		{forwarded, st.Forwarded}, {resent, st.Resent}, {repaired, st.Repaired},
 		{nackIn, st.NACKIn}, {nackMissed, st.NACKMissed}, {nackOut, st.NACKOut},
 		{pliIn, st.PLIIn}, {pliOut, st.PLIOut}, {checks, st.Checks}, {pathChanges, st.PathChanges},
-		{punts, st.Punts}, {misplaced, st.Misplaced}, {relayed, st.Relayed}, {expired, st.Expired},
+		{punts, st.Punts}, {early, st.Early}, {misplaced, st.Misplaced}, {relayed, st.Relayed}, {expired, st.Expired},
 	} {
 		c.counter.Add(s, c.n)
 	}

@@ -20,6 +20,11 @@ var (
 		Doc: `How many sessions wait for their turn to do a DTLS handshake, at up to 8 KiB each. The hello of one more is
 			dropped; its peer says it again.`,
 	})
+	sourceAttr = Attrs.Int(attr.Decl{
+		Path: "keying/source_percent", Unit: "percent", Mode: attr.Boot, Min: 1, Max: 100, Default: "50", Since: "0.1",
+		Doc: `How much of keying/parallel and of keying/queue the sessions of one source address may take up (of IPv6, of one
+			network of 64 bits), so that peers that stall their handshakes leave room for others.`,
+	})
 	timeoutAttr = Attrs.Int(attr.Decl{
 		Path: "keying/timeout_ms", Unit: "ms", Mode: attr.Boot, Min: 100, Max: 600_000, Default: "10000", Since: "0.1",
 		Doc: `How long a DTLS handshake may take from its turn on. After that the session has failed.`,
@@ -56,9 +61,10 @@ var (
 	})
 	droppedCounter = Attrs.CounterVec(attr.Decl{
 		Path: "keying/dropped_datagrams", Unit: "datagrams", Since: "0.1",
-		Label: "reason", Values: []string{"stray", "busy", "keyed"},
+		Label: "reason", Values: []string{"stray", "busy", "source", "keyed"},
 		Doc: `DTLS datagrams that ended here. stray: malformed, of no session, or before any ClientHello. busy: the queue,
-			or the session's share of it, had no room. keyed: came after the handshake and asked for nothing.`,
+			or the session's share of it, had no room. source: the source's share of the queue had none. keyed: came after
+			the handshake and asked for nothing.`,
 	})
 )
 
@@ -66,6 +72,7 @@ var (
 func (c *Config) Limit(t *attr.Tree) {
 	c.Parallel = int(parallelAttr.Get(t))
 	c.Queue = int(queueAttr.Get(t))
+	c.SourcePercent = int(sourceAttr.Get(t))
 	c.Timeout = time.Duration(timeoutAttr.Get(t)) * time.Millisecond
 }
 
@@ -82,5 +89,6 @@ func (k *Keyer) Collect(s *attr.Sample) {
 	replayedCounter.Add(s, stats.Replayed)
 	droppedCounter.Add(s, 0, stats.DroppedStray)
 	droppedCounter.Add(s, 1, stats.DroppedBusy)
-	droppedCounter.Add(s, 2, stats.DroppedKeyed)
+	droppedCounter.Add(s, 2, stats.DroppedShare)
+	droppedCounter.Add(s, 3, stats.DroppedKeyed)
 }

@@ -11,7 +11,7 @@ import (
 func TestLimitsComeFromTheTree(t *testing.T) {
 	tree := attr.NewTree(&Attrs)
 	for path, value := range map[string]string{
-		"keying/parallel": "7", "keying/queue": "8", "keying/timeout_ms": "1500",
+		"keying/parallel": "7", "keying/queue": "8", "keying/source_percent": "9", "keying/timeout_ms": "1500",
 	} {
 		if err := tree.Set(path, value); err != nil {
 			t.Fatal(err)
@@ -19,7 +19,7 @@ func TestLimitsComeFromTheTree(t *testing.T) {
 	}
 	var got Config
 	got.Limit(tree)
-	if got.Parallel != 7 || got.Queue != 8 || got.Timeout != 1500*time.Millisecond {
+	if got.Parallel != 7 || got.Queue != 8 || got.SourcePercent != 9 || got.Timeout != 1500*time.Millisecond {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -29,7 +29,7 @@ func TestDefaultLimits(t *testing.T) {
 	var cfg Config
 	cfg.Limit(attr.NewTree(&Attrs))
 	fromTree, fromNew := newRig(t, cfg).keyer.cfg, newRig(t, Config{}).keyer.cfg
-	if fromTree.Parallel != fromNew.Parallel || fromTree.Queue != fromNew.Queue || fromTree.Timeout != fromNew.Timeout {
+	if fromTree.Parallel != fromNew.Parallel || fromTree.Queue != fromNew.Queue || fromTree.SourcePercent != fromNew.SourcePercent || fromTree.Timeout != fromNew.Timeout {
 		t.Errorf("the tree has %+v, New has %+v", fromTree, fromNew)
 	}
 }
@@ -38,10 +38,10 @@ func TestDefaultLimits(t *testing.T) {
 func TestCollect(t *testing.T) {
 	k := newRig(t, Config{}).keyer
 	k.stats = Stats{
-		Running: 1, KeptBytes: 4, Started: 5, Done: 6, Failed: 7, Replayed: 8,
-		DroppedStray: 9, DroppedBusy: 10, DroppedKeyed: 11,
+		KeptBytes: 4, Started: 5, Done: 6, Failed: 7, Replayed: 8,
+		DroppedStray: 9, DroppedBusy: 10, DroppedShare: 11, DroppedKeyed: 12,
 	}
-	k.queue = make([]*session, 2)
+	k.turns.taken = room{running: 1, waiting: 2}
 	k.keyed[1], k.keyed[2], k.keyed[3] = &kept{}, &kept{}, &kept{}
 	tree := attr.NewTree(&Attrs)
 	tree.Collect(k.Collect)
@@ -63,7 +63,7 @@ func TestCollect(t *testing.T) {
 		"keying/started_handshakes": "5",
 		"keying/ended_handshakes":   "keyed 6\nfailed 7",
 		"keying/replayed_flights":   "8",
-		"keying/dropped_datagrams":  "stray 9\nbusy 10\nkeyed 11",
+		"keying/dropped_datagrams":  "stray 9\nbusy 10\nsource 11\nkeyed 12",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q", got)

@@ -24,9 +24,10 @@ const (
 var errTooMuch = fmt.Errorf("the peer sent more than %d KiB and no end of its handshake", maxHandshakeBytes>>10)
 
 // packetConn is the net.PacketConn of one handshake: what is pushed is read, what is
-// written is sent to where the peer was heard last, but for the last flight: it
-// is held back until there are keys. Safe for concurrent use.
+// written is sent to where the peer was heard last, but for a server's last
+// flight: it is held back until there are keys. Safe for concurrent use.
 type packetConn struct {
+	role Role
 	send func(pkt.Path, []byte)
 
 	mu       sync.Mutex
@@ -42,8 +43,8 @@ type packetConn struct {
 	kept  kept
 }
 
-func newPacketConn(send func(pkt.Path, []byte)) *packetConn {
-	c := &packetConn{send: send}
+func newPacketConn(role Role, path pkt.Path, send func(pkt.Path, []byte)) *packetConn {
+	c := &packetConn{role: role, path: path, send: send}
 	c.changed.L = &c.mu
 	return c
 }
@@ -138,14 +139,14 @@ func (c *packetConn) WriteTo(b []byte, _ net.Addr) (int, error) {
 	return len(b), nil
 }
 
-// record notes what is about to be sent, and says whether and where to. Our last
-// flight is the only datagram that begins with ChangeCipherSpec; it fits into
-// one. The alert written under mute is the close_notify.
+// record notes what is about to be sent, and says whether and where to. A server's
+// last flight is the only datagram that begins with ChangeCipherSpec; it fits
+// into one. The alert written under mute is the close_notify.
 func (c *packetConn) record(b []byte) (path pkt.Path, sending bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case b[0] == changeCipherSpec && !c.muted:
+	case b[0] == changeCipherSpec && c.role == Passive && !c.muted:
 		c.kept.flight = bytes.Clone(b)
 		return c.path, false
 	case b[0] == alert && c.muted:

@@ -13,7 +13,7 @@ import (
 
 func TestReadDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newPacketConn(nil)
+		c := newPacketConn(Passive, pkt.Path{}, nil)
 		b := make([]byte, 10)
 		start := time.Now()
 		c.SetReadDeadline(start.Add(time.Second))
@@ -56,7 +56,7 @@ func TestReadDeadline(t *testing.T) {
 
 func TestCloseEndsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newPacketConn(nil)
+		c := newPacketConn(Passive, pkt.Path{}, nil)
 		ended := make(chan error)
 		go func() { _, _, err := c.ReadFrom(nil); ended <- err }()
 		synctest.Wait()

@@ -42,7 +42,7 @@ func plaintext(kind uint8, recordSeq uint64, body ...byte) []byte {
 func TestHelloFloodKeepsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{Send: func(msg.SessionID, pkt.Path, []byte) { t.Error("an answer was sent") }})
-		r.keyer.Expect(1, nil)
+		r.keyer.Expect(1, Passive, nil)
 		hello := fragment(0, clientHello, 0, 100, 0, make([]byte, 100))
 		goroutines := runtime.NumGoroutine()
 		const flood = 1000
@@ -126,7 +126,7 @@ func TestEndlessFragments(t *testing.T) {
 			t.Run(name+"/"+pace.String(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := newRig(t, Config{})
-					r.keyer.Expect(1, nil)
+					r.keyer.Expect(1, Passive, nil)
 					for i := 0; len(r.settled) == 0 && i < 10_000; i++ {
 						r.keyer.Punt(1, testPath, attack(i))
 						time.Sleep(pace)
@@ -192,7 +192,7 @@ func TestUnprovedPeerGetsNoKeys(t *testing.T) {
 				if test.up != nil {
 					c.up = test.up
 				}
-				r.keyer.Expect(1, test.expect)
+				r.keyer.Expect(1, Passive, test.expect)
 				err := c.connect(30 * time.Second)
 				if err == nil || !strings.Contains(err.Error(), test.client) {
 					t.Errorf("the client got %v, want %q", err, test.client)
@@ -235,7 +235,7 @@ func TestPeerWithoutSRTPGetsNoKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{})
 		c := r.join(1)
-		c.options = []dtls.ClientOption{dtls.WithCertificates(c.certificate), dtls.WithInsecureSkipVerify(true)}
+		c.options = []dtls.Option{dtls.WithCertificates(c.certificate), dtls.WithInsecureSkipVerify(true)}
 		c.connect(5 * time.Second)
 		synctest.Wait()
 		if _, done, err := r.outcome(1); done || err == nil || !strings.Contains(err.Error(), "SRTP") {

@@ -1,10 +1,12 @@
 // Package keying gives sessions their SRTP keys by DTLS handshakes (DTLS-SRTP,
-// RFC 5763 and RFC 5764), always as the DTLS server.
+// RFC 5763 and RFC 5764): as the DTLS server, or as the client for a peer that
+// offered to be passive.
 //
 // The datagrams are those that the data plane punts; what is sent goes back
 // through it. A handshake costs about 40 kB and a few goroutines while it
-// lasts, so nothing is spent before a ClientHello comes, only so many
-// handshakes run at once, and others wait as the few datagrams they are. Once a
+// lasts, so nothing is spent before a ClientHello comes or may be sent, only so
+// many handshakes run at once, of all and of a source, and others wait as the few
+// datagrams they are. Once a
 // session has its keys, its DTLS connection is taken down to two recorded
 // datagrams: the last flight, for a peer that missed it, and the close_notify.
 package keying
@@ -43,6 +45,10 @@ type Config struct {
 	// of one more is dropped: its peer says it again.
 	Queue int
 
+	// SourcePercent is how much of Parallel and of Queue one source address may
+	// have (of IPv6, one network of 64 bits), in percent; 0 is 50.
+	SourcePercent int
+
 	// Timeout is how long a handshake may take, its time in the queue not
 	// counted; 0 is 10 s.
 	Timeout time.Duration
@@ -53,7 +59,8 @@ type Config struct {
 	// Done reports the keys of a session whose peer has proved that it owns
 	// the certificate of its description, the path of its last flight, and
 	// ours, which is for the caller to send: with it the peer has its keys too
-	// and may send media at once, so ours have to be in place.
+	// and may send media at once, so ours have to be in place. Where the peer
+	// had the last word, flight is nil, and its media may have come before.
 	Done func(id msg.SessionID, path pkt.Path, keys msg.Keys, flight []byte)
 
 	// Failed reports that a session will get no keys; it is forgotten.
@@ -75,27 +82,39 @@ type Stats struct {
 
 	DroppedStray uint64 // datagrams: malformed, of no session, or before any ClientHello
 	DroppedBusy  uint64 // datagrams for which the queue, or the session's share of it, had no room
+	DroppedShare uint64 // hellos of a source that has used up its share of the queue
 	DroppedKeyed uint64 // datagrams of keyed sessions that asked for nothing
 }
 
 // Keyer runs the handshakes of all sessions. It is safe for concurrent use.
 type Keyer struct {
 	cfg         Config
-	options     []dtls.ServerOption
+	options     []dtls.Option
 	fingerprint string
 
 	mu      sync.Mutex
 	pending map[msg.SessionID]*session
 	keyed   map[msg.SessionID]*kept
-	queue   []*session
-	stats   Stats // Queued and Keyed are filled in by Stats
+	turns   *turns
+	stats   Stats // Running, Queued and Keyed are filled in by Stats
 }
+
+// Role is our part in a handshake.
+type Role uint8
+
+// The roles, by the words of a=setup (RFC 4145 section 4).
+const (
+	Passive Role = iota // DTLS server: the peer begins
+	Active              // DTLS client: we begin, once there is a path to the peer
+)
 
 // session is one that has no keys yet.
 type session struct {
 	id      msg.SessionID
+	role    Role
 	peer    []Fingerprint
-	conn    *packetConn // nil until the first ClientHello
+	conn    *packetConn // nil until the first ClientHello comes, or may be sent
+	source  source      // of the first path
 	running bool
 }
 
@@ -111,8 +130,12 @@ func New(cfg Config) (*Keyer, error) {
 		return nil, fmt.Errorf("keying: Parallel %d, Queue %d and Timeout %v must not be negative; 0 takes the default",
 			cfg.Parallel, cfg.Queue, cfg.Timeout)
 	}
+	if cfg.SourcePercent < 0 || cfg.SourcePercent > 100 {
+		return nil, fmt.Errorf("keying: SourcePercent %d must be 1 to 100; 0 takes the default", cfg.SourcePercent)
+	}
 	cfg.Parallel = cmp.Or(cfg.Parallel, 64*runtime.NumCPU())
 	cfg.Queue = cmp.Or(cfg.Queue, 1024)
+	cfg.SourcePercent = cmp.Or(cfg.SourcePercent, 50)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
 	fingerprint, err := fingerprintOf(cfg.Certificate)
 	if err != nil {
@@ -120,10 +143,11 @@ func New(cfg Config) (*Keyer, error) {
 	}
 	return &Keyer{
 		cfg:         cfg,
-		options:     serverOptions(cfg.Certificate),
+		options:     commonOptions(),
 		fingerprint: fingerprint,
 		pending:     map[msg.SessionID]*session{},
 		keyed:       map[msg.SessionID]*kept{},
+		turns:       newTurns(room{cfg.Parallel, cfg.Queue}, cfg.SourcePercent),
 	}, nil
 }
 
@@ -131,16 +155,26 @@ func New(cfg Config) (*Keyer, error) {
 // attribute, "sha-256 AA:BB:…" (RFC 8122 section 5).
 func (k *Keyer) Fingerprint() string { return k.fingerprint }
 
-// Expect makes a session known with the fingerprints of its peer's description,
-// which must happen before its first datagram can come. A second call for the
-// same session changes nothing.
-func (k *Keyer) Expect(id msg.SessionID, peer []Fingerprint) {
+// Expect makes a session known with our role in it and the fingerprints of its
+// peer's description, which must happen before its first datagram can come. A
+// second call for the same session changes nothing.
+func (k *Keyer) Expect(id msg.SessionID, role Role, peer []Fingerprint) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.pending[id] != nil || k.keyed[id] != nil {
 		return
 	}
-	k.pending[id] = &session{id: id, peer: slices.Clone(peer)}
+	k.pending[id] = &session{id: id, role: role, peer: slices.Clone(peer)}
+}
+
+// Reached says that there is a path to a session's peer. Where our role is
+// Active the handshake begins, or waits for its turn; any other call does nothing.
+func (k *Keyer) Reached(id msg.SessionID, path pkt.Path) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s := k.pending[id]; s != nil && s.role == Active && s.conn == nil {
+		k.admit(s, path)
+	}
 }
 
 // Punt takes a DTLS datagram of a session, and keeps its own copy. Whatever is
@@ -170,10 +204,10 @@ func (k *Keyer) take(id msg.SessionID, path pkt.Path, datagram []byte) (reply []
 		if !s.conn.pushQueued(path, datagram) {
 			k.stats.DroppedBusy++
 		}
-	case !isClientHello(datagram):
+	case s.role == Active || !isClientHello(datagram):
 		k.stats.DroppedStray++
-	default:
-		k.admit(s, path, datagram)
+	case k.admit(s, path):
+		s.conn.pushQueued(path, datagram)
 	}
 	return nil
 }
@@ -186,7 +220,7 @@ func (k *Keyer) take(id msg.SessionID, path pkt.Path, datagram []byte) (reply []
 // the peer has already or is owed (RFC 6347 section 4.2.4).
 func (k *Keyer) takeKeyed(kept *kept, path pkt.Path, datagram []byte) (reply []byte) {
 	kept.path = path
-	if !repeatsLastFlight(datagram) || !kept.mayReplay(time.Now()) {
+	if kept.flight == nil || !repeatsLastFlight(datagram) || !kept.mayReplay(time.Now()) {
 		k.stats.DroppedKeyed++
 		return nil
 	}
@@ -194,22 +228,25 @@ func (k *Keyer) takeKeyed(kept *kept, path pkt.Path, datagram []byte) (reply []b
 	return kept.flight
 }
 
-// admit starts a session's handshake, or puts it into the queue.
-func (k *Keyer) admit(s *session, path pkt.Path, datagram []byte) {
-	start := k.stats.Running < k.cfg.Parallel
-	if !start && len(k.queue) >= k.cfg.Queue {
+// admit starts a session's handshake, or puts it into the queue; false when
+// there is no place for it.
+func (k *Keyer) admit(s *session, path pkt.Path) bool {
+	s.source = sourceOf(&path)
+	place := k.turns.enter(s)
+	switch place {
+	case full:
 		k.stats.DroppedBusy++
-		return
+		return false
+	case fullOfIt:
+		k.stats.DroppedShare++
+		return false
 	}
-	s.conn = newPacketConn(func(p pkt.Path, b []byte) { k.cfg.Send(s.id, p, b) })
-	s.conn.pushQueued(path, datagram)
-	if !start {
-		k.queue = append(k.queue, s)
-		return
+	s.conn = newPacketConn(s.role, path, func(p pkt.Path, b []byte) { k.cfg.Send(s.id, p, b) })
+	if place == runs {
+		k.start(s)
+		go k.work(s)
 	}
-	k.stats.Running++
-	k.start(s)
-	go k.work(s)
+	return true
 }
 
 func (k *Keyer) start(s *session) {
@@ -217,27 +254,23 @@ func (k *Keyer) start(s *session) {
 	k.stats.Started++
 }
 
-// work runs handshakes one after the other until none waits.
+// work runs handshakes one after the other until nobody's turn has come.
 func (k *Keyer) work(s *session) {
 	for s != nil {
 		k.run(s)
-		s = k.next()
+		s = k.next(s)
 	}
 }
 
-// next returns the session whose turn it is, or nil, when the worker has to end.
-func (k *Keyer) next() *session {
+// next returns the session whose turn it is after another, or nil, when the
+// worker has to end.
+func (k *Keyer) next(after *session) *session {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.queue) == 0 {
-		k.queue = nil
-		k.stats.Running--
-		return nil
+	s := k.turns.leave(after)
+	if s != nil {
+		k.start(s)
 	}
-	s := k.queue[0]
-	k.queue[0] = nil
-	k.queue = k.queue[1:]
-	k.start(s)
 	return s
 }
 
@@ -298,7 +331,7 @@ func (k *Keyer) forget(id msg.SessionID) *kept {
 		return nil
 	}
 	delete(k.pending, id)
-	k.queue = slices.DeleteFunc(k.queue, func(q *session) bool { return q == s })
+	k.turns.withdraw(s)
 	if s.conn != nil {
 		s.conn.fail(errClosed)
 	}
@@ -310,6 +343,7 @@ func (k *Keyer) Stats() Stats {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	stats := k.stats
-	stats.Queued, stats.Keyed = len(k.queue), len(k.keyed)
+	stats.Running, stats.Queued = k.turns.taken.running, k.turns.taken.waiting
+	stats.Keyed = len(k.keyed)
 	return stats
 }

@@ -61,7 +61,8 @@ func TestKeysAgreeForEveryProfile(t *testing.T) {
 	}
 }
 
-func TestRSAClientCertificate(t *testing.T) {
+func rsaCertificate(t *testing.T) tls.Certificate {
+	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -71,11 +72,15 @@ func TestRSAClientCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	certificate := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func TestRSAClientCertificate(t *testing.T) {
+	certificate := rsaCertificate(t)
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{})
 		c := r.stranger(1, certificate)
-		r.keyer.Expect(1, sha256Of(certificate))
+		r.keyer.Expect(1, Passive, sha256Of(certificate))
 		if err := c.connect(time.Second); err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +106,7 @@ func TestClientHelloInFragmentsOfAnyOrder(t *testing.T) {
 	}
 }
 
-func testFragments(t *testing.T, perm []int, options ...dtls.ClientOption) {
+func testFragments(t *testing.T, perm []int, options ...dtls.Option) {
 	r := newRig(t, Config{})
 	c := r.join(1, options...)
 	var held [][]byte
@@ -461,12 +466,12 @@ func TestQueuedSessionIsBounded(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, Config{Parallel: 1, Timeout: time.Second})
 			for id := msg.SessionID(1); id <= 2; id++ {
-				r.keyer.Expect(id, nil)
+				r.keyer.Expect(id, Passive, nil)
 				r.keyer.Punt(id, testPath, hello)
 				r.keyer.Punt(id, testPath, nil) // stray, and takes no room
 			}
 			r.keyer.Close(2)
-			r.keyer.Expect(2, nil)
+			r.keyer.Expect(2, Passive, nil)
 			for range 10 {
 				r.keyer.Punt(2, testPath, test.datagram)
 			}
@@ -576,11 +581,11 @@ func TestExpectTwiceChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Config{})
 		c := r.join(1)
-		r.keyer.Expect(1, nil)
+		r.keyer.Expect(1, Passive, nil)
 		if err := c.connect(time.Second); err != nil {
 			t.Fatal(err)
 		}
-		r.keyer.Expect(1, nil)
+		r.keyer.Expect(1, Passive, nil)
 		synctest.Wait()
 		r.mustAgree(c)
 		if got := r.keyer.Stats(); got.Keyed != 1 || got.Started != 1 {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -19,8 +18,8 @@ import (
 	"sluice/dataplane/pkt"
 )
 
-// rig is a Keyer with pion clients around it, joined by calls. What comes of
-// the sessions is collected.
+// rig is a Keyer with pion peers around it, joined by calls. What comes of the
+// sessions is collected.
 type rig struct {
 	t     *testing.T
 	keyer *Keyer
@@ -101,14 +100,16 @@ func (r *rig) outcome(id msg.SessionID) (keys msg.Keys, done bool, err error) {
 
 var testPath = pkt.Path{Remote: pkt.AddrFrom(netip.MustParseAddrPort("192.0.2.1:5000"))}
 
-// client is a pion DTLS client with its two lines.
+// client is a pion peer with its two lines: a DTLS client, unless it serves.
 type client struct {
 	id          msg.SessionID
+	serves      bool
+	cookie      bool // serves, and first sends a HelloVerifyRequest
 	certificate tls.Certificate
-	options     []dtls.ClientOption
+	options     []dtls.Option
 	up, down    line
 
-	pipe clientPipe
+	pipe *packetConn // of an Active one: it holds nothing back
 	conn *dtls.Conn
 
 	mu               sync.Mutex
@@ -117,31 +118,27 @@ type client struct {
 	receivedDatagram [][]byte // what was sent to it, before its line
 }
 
-// clientPipe reads as a packetConn does, and holds nothing back.
-type clientPipe struct{ *packetConn }
-
-func (p clientPipe) WriteTo(b []byte, _ net.Addr) (int, error) {
-	p.mu.Lock()
-	muted := p.muted
-	p.mu.Unlock()
-	if !muted {
-		p.send(pkt.Path{}, b)
-	}
-	return len(b), nil
-}
-
 // join adds a client, whose fingerprint the Keyer expects.
-func (r *rig) join(id msg.SessionID, options ...dtls.ClientOption) *client {
+func (r *rig) join(id msg.SessionID, options ...dtls.Option) *client {
 	r.t.Helper()
 	c := r.stranger(id, testCertificate(r.t), options...)
-	r.keyer.Expect(id, sha256Of(c.certificate))
+	r.keyer.Expect(id, Passive, sha256Of(c.certificate))
+	return c
+}
+
+// joinServer adds a peer that is to be our DTLS server.
+func (r *rig) joinServer(id msg.SessionID, options ...dtls.Option) *client {
+	r.t.Helper()
+	c := r.stranger(id, testCertificate(r.t), options...)
+	c.serves = true
+	r.keyer.Expect(id, Active, sha256Of(c.certificate))
 	return c
 }
 
 // stranger adds a client of which the Keyer knows nothing.
-func (r *rig) stranger(id msg.SessionID, certificate tls.Certificate, options ...dtls.ClientOption) *client {
+func (r *rig) stranger(id msg.SessionID, certificate tls.Certificate, options ...dtls.Option) *client {
 	c := &client{id: id, certificate: certificate, up: clear1, down: clear1}
-	c.options = append([]dtls.ClientOption{
+	c.options = append([]dtls.Option{
 		dtls.WithInsecureSkipVerify(true),
 		dtls.WithFlightInterval(50 * time.Millisecond),
 		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AES128_CM_HMAC_SHA1_80, dtls.SRTP_AEAD_AES_128_GCM),
@@ -150,7 +147,7 @@ func (r *rig) stranger(id msg.SessionID, certificate tls.Certificate, options ..
 	if certificate.PrivateKey != nil {
 		c.options = append(c.options, dtls.WithCertificates(certificate))
 	}
-	c.pipe.packetConn = newPacketConn(func(_ pkt.Path, b []byte) {
+	c.pipe = newPacketConn(Active, pkt.Path{}, func(_ pkt.Path, b []byte) {
 		c.mu.Lock()
 		i := c.sent
 		c.sent++
@@ -200,7 +197,7 @@ func (c *client) answers() [][]byte {
 
 // connect runs the client's side of the handshake.
 func (c *client) connect(limit time.Duration) error {
-	conn, err := dtls.ClientWithOptions(c.pipe, peerAddr{}, c.options...)
+	conn, err := c.open()
 	if err != nil {
 		return err
 	}
@@ -208,6 +205,21 @@ func (c *client) connect(limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	return conn.HandshakeContext(ctx)
+}
+
+func (c *client) open() (*dtls.Conn, error) {
+	if c.serves {
+		options := []dtls.ServerOption{dtls.WithClientAuth(dtls.RequireAnyClientCert), dtls.WithInsecureSkipVerifyHello(!c.cookie)}
+		for _, o := range c.options {
+			options = append(options, o)
+		}
+		return dtls.ServerWithOptions(c.pipe, peerAddr{}, options...)
+	}
+	var options []dtls.ClientOption
+	for _, o := range c.options {
+		options = append(options, o)
+	}
+	return dtls.ClientWithOptions(c.pipe, peerAddr{}, options...)
 }
 
 // close ends the client without a word.
@@ -226,7 +238,7 @@ func (c *client) keys(t *testing.T) msg.Keys {
 		t.Fatal("the client has no state")
 	}
 	cfg := srtp.Config{Profile: srtp.ProtectionProfile(profile)}
-	if err := cfg.ExtractSessionKeysFromDTLS(&state, true); err != nil {
+	if err := cfg.ExtractSessionKeysFromDTLS(&state, !c.serves); err != nil {
 		t.Fatal(err)
 	}
 	keys := msg.Keys{Profile: msg.Profile(profile)}

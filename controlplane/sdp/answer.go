@@ -70,7 +70,7 @@ func (s *Selection) Answer(l Local) []byte {
 			w.reject(m)
 			continue
 		}
-		w.media(m, l, s.send)
+		w.media(m, l, s)
 		if m == tagged {
 			w.candidates(l.Candidates)
 		}
@@ -140,14 +140,14 @@ func (w *writer) ice(l Local) {
 // What describes the transport is repeated in each section. RFC 9143 section 7.1.3
 // wants it in the tagged one alone, but clients from before it look for it
 // everywhere, and all others pass over it.
-func (w *writer) media(m *Media, l Local, send bool) {
+func (w *writer) media(m *Media, l Local, s *Selection) {
 	w.line("%s", m.line())
 	w.line("c=IN IP4 0.0.0.0")
 	w.line("a=mid:%s", m.MID)
-	w.line("a=%s", m.direction(send))
+	w.line("a=%s", m.direction(s.send))
 	w.ice(l)
 	w.line("a=fingerprint:sha-256 %s", l.Fingerprint)
-	w.line("a=setup:passive")
+	w.line("a=setup:%s", s.setup())
 	w.line("a=rtcp-mux")
 	w.line("a=rtcp-mux-only")
 	if m.section.has("rtcp-rsize") {
@@ -157,10 +157,17 @@ func (w *writer) media(m *Media, l Local, send bool) {
 		w.line("a=extmap-allow-mixed")
 	}
 	w.formats(m)
-	w.exts(m, send)
-	if m.Accepted && send {
+	w.exts(m, s.send)
+	if m.Accepted && s.send {
 		w.sources(m)
 	}
+}
+
+func (s *Selection) setup() string {
+	if s.Active {
+		return "active"
+	}
+	return "passive"
 }
 
 func (m *Media) direction(send bool) string {

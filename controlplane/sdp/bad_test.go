@@ -92,9 +92,9 @@ func TestBadOffers(t *testing.T) {
 		{"pwd:abcd", "pwd:", "line 7: a=ice-pwd: has 18 characters; 22 to 256 are allowed"},
 		{"pwd:abcd", "pwd:" + strings.Repeat("a", 239), "line 7: a=ice-pwd: has 257 characters; 22 to 256 are allowed"},
 		{"a=ice-pwd", "a=ice-ufrag:abcd\na=ice-pwd", "line 7: a=ice-ufrag: is given twice in one section"},
-		{"a=setup:actpass\n", "", "a=setup: is missing; offer actpass or active"},
-		{"setup:actpass", "setup:passive", "line 8: a=setup: Sluice answers passive, so both sides would wait for a ClientHello; offer actpass or active"},
-		{"setup:actpass", "setup:holdconn", `line 8: a=setup: "holdconn" is not known; offer actpass or active`},
+		{"a=setup:actpass\n", "", "a=setup: is missing; offer actpass, active or passive"},
+		{"setup:actpass", "setup:holdconn", "line 8: a=setup: holdconn puts the connection off, and nothing would take it up again; offer actpass, active or passive"},
+		{"setup:actpass", "setup:passiv", `line 8: a=setup: "passiv" is not known; offer actpass, active or passive`},
 		{"a=fingerprint", "a=x", "a=fingerprint: is missing; offer one of sha-256, sha-384 or sha-512"},
 		{"sha-256 " + fingerprint, "sha-1 " + fingerprint[:59], "line 9: a=fingerprint: has only hashes that Sluice does not trust; offer one of sha-256, sha-384 or sha-512"},
 		{"sha-256 00:", "sha-256 ", "line 9: a=fingerprint: a sha-256 value is 32 pairs of hexadecimal digits with colons between them"},
@@ -175,6 +175,21 @@ func TestToleratedOffers(t *testing.T) {
 		checkAnswer(t, answer)
 		if strings.Count(string(answer), " 9 UDP") != 2 {
 			t.Errorf("%q for %q: not both sections are accepted in\n%s", c.to, c.from, answer)
+		}
+	}
+}
+
+// We take the other part of the DTLS handshake; the passive one where both are left to us
+// (RFC 8842 section 5.3).
+func TestSetup(t *testing.T) {
+	for offered, want := range map[string]string{"actpass": "passive", "active": "passive", "passive": "active"} {
+		s := mustPublish(t, strings.Replace(good, "a=setup:actpass", "a=setup:"+offered, 1))
+		if s.Active != (want == "active") {
+			t.Errorf("offered %s: active is %v", offered, s.Active)
+		}
+		answer := string(s.Answer(testLocal()))
+		if n := strings.Count(answer, "a=setup:"); n != 2 || strings.Count(answer, "a=setup:"+want+"\r\n") != n {
+			t.Errorf("offered %s: want %s in both sections of\n%s", offered, want, answer)
 		}
 	}
 }

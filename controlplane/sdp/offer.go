@@ -15,6 +15,7 @@ type Offer struct {
 	session      attrs
 	sections     []*section
 	group        []*section // of the BUNDLE group in its order, empty when there is none
+	passive      bool       // the peer waits for our ClientHello
 	fingerprints []Fingerprint
 	ufrag, pwd   string
 }
@@ -260,7 +261,7 @@ func (o *Offer) readTransport() error {
 	if err := o.readICE("ice-pwd", shortestPwd, &o.pwd); err != nil {
 		return err
 	}
-	if err := o.checkSetup(); err != nil {
+	if err := o.readSetup(); err != nil {
 		return err
 	}
 	return o.readFingerprints()
@@ -300,22 +301,26 @@ func iceChar(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '+' || r == '/'
 }
 
-// checkSetup checks the DTLS role (RFC 8842 section 5.2).
-func (o *Offer) checkSetup() error {
+// readSetup reads the DTLS role (RFC 8842 section 5.2). Who leaves it to us is
+// answered passive: its ClientHello then comes as soon as it is ready.
+func (o *Offer) readSetup() error {
 	a, ok, err := o.transport("setup").one("setup")
 	if err != nil {
 		return err
 	}
 	if !ok {
-		return &Error{0, "a=setup", "is missing; offer actpass or active"}
+		return &Error{0, "a=setup", "is missing; offer actpass, active or passive"}
 	}
 	switch a.value {
 	case "actpass", "active":
 		return nil
 	case "passive":
-		return a.fail("Sluice answers passive, so both sides would wait for a ClientHello; offer actpass or active")
+		o.passive = true
+		return nil
+	case "holdconn":
+		return a.fail("holdconn puts the connection off, and nothing would take it up again; offer actpass, active or passive")
 	}
-	return a.fail("%.32q is not known; offer actpass or active", a.value)
+	return a.fail("%.32q is not known; offer actpass, active or passive", a.value)
 }
 
 // hashes are those Sluice verifies, with the length of their values in bytes.

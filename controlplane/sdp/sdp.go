@@ -63,6 +63,9 @@ type Selection struct {
 	// Fingerprints are of the peer's certificate; any one of them must match it
 	// (RFC 8122 section 5). Never empty.
 	Fingerprints []Fingerprint
+	// Active says that we begin the DTLS handshake, as its client: the peer offered
+	// to be passive.
+	Active bool
 	// Media holds one element for each m-section of the offer, in its order.
 	Media []Media
 

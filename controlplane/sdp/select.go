@@ -88,7 +88,7 @@ func (o *Offer) Subscribe(tracks []Track) (*Selection, error) {
 
 // selection returns a selection that accepts nothing yet.
 func (o *Offer) selection(send bool) *Selection {
-	s := &Selection{Ufrag: o.ufrag, Pwd: o.pwd, Fingerprints: o.fingerprints, Media: make([]Media, len(o.sections)), offer: o, send: send}
+	s := &Selection{Ufrag: o.ufrag, Pwd: o.pwd, Fingerprints: o.fingerprints, Active: o.passive, Media: make([]Media, len(o.sections)), offer: o, send: send}
 	for i, section := range o.sections {
 		s.Media[i] = Media{Kind: section.kind, MID: section.mid, section: section}
 	}

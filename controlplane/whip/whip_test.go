@@ -313,7 +313,7 @@ func TestBadOffers(t *testing.T) {
 		{"\x00\xff\xfe", nil},
 		{"v=0\r\n", nil},
 		{strings.Replace(good, "a=fingerprint", "a=fingerpaint", -1), []string{"a=fingerprint", "sha-256"}},
-		{strings.Replace(good, "a=setup:actpass", "a=setup:passive", -1), []string{"line ", "a=setup", "actpass"}},
+		{strings.Replace(good, "a=setup:actpass", "a=setup:holdconn", -1), []string{"line ", "a=setup", "actpass"}},
 		{strings.Replace(good, "a=ice-pwd:", "a=ice-pwd:!", -1), []string{"line ", "a=ice-pwd"}},
 		{strings.Replace(good, "a=group:BUNDLE", "a=group:LS", -1), []string{"BUNDLE"}},
 		{recorded(t, "chromium-whep"), []string{"sendonly"}}, // a viewer at the wrong door

@@ -156,6 +156,7 @@ func (e *Engine) installKeys(c *msg.InstallKeys) {
 	if len(c.Flight) > 0 {
 		e.sendDatagram(&msg.SendDatagram{ID: c.ID, Path: c.Path, Data: c.Flight})
 	}
+	e.deliverEarly(h, s, l)
 	for i := range s.nOut {
 		e.markDirty(e.routes[e.egresses.Get(s.egress[i]).route])
 	}
@@ -169,6 +170,7 @@ func (e *Engine) removeSession(h pkt.Handle) {
 	for i := range s.nOut {
 		e.removeEgress(s.egress[i])
 	}
+	e.Counters.Drops[wire.DropNoKeys] += uint64(len(e.takeEarly(h)))
 	s.agent.Remotes(func(remote pkt.Addr) { e.forgetRemote(h, remote) })
 	delete(e.byID, s.id)
 	delete(e.byUfrag, l.local.ufrag)

@@ -26,6 +26,7 @@ type Counters struct {
 	Checks      uint64 // authenticated connectivity checks
 	PathChanges uint64 // sessions whose media moved to another address
 	Punts       uint64 // DTLS datagrams passed up
+	Early       uint64 // SRTP datagrams held until their session had keys
 	Misplaced   uint64 // datagrams relayed to the shard that owns them
 	Relayed     uint64 // media packets relayed to shards with viewers
 	Expired     uint64 // sessions ended for want of checks, keys or consent

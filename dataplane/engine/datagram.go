@@ -56,12 +56,19 @@ func (e *Engine) fromPeer(d *pkt.Datagram, proto wire.Proto, landed int) wire.Dr
 	case proto == wire.ProtoDTLS:
 		return e.punt(s, d)
 	case l.ciphers == nil:
-		return wire.DropNoKeys
-	case proto == wire.ProtoRTCP:
-		return e.rtcp(s, l, d)
-	default:
-		return e.rtp(s, l, d)
+		return e.keepEarly(h, s, d)
 	}
+	return e.protected(s, l, proto, d)
+}
+
+// protected takes SRTP and SRTCP of a session that has keys.
+//
+//hot:path
+func (e *Engine) protected(s *session, l *link, proto wire.Proto, d *pkt.Datagram) wire.Drop {
+	if proto == wire.ProtoRTCP {
+		return e.rtcp(s, l, d)
+	}
+	return e.rtp(s, l, d)
 }
 
 // fromElsewhere passes a datagram on to the shard whose session it belongs to.
@@ -95,12 +102,12 @@ func (e *Engine) punt(s *session, d *pkt.Datagram) wire.Drop {
 //hot:path
 func (e *Engine) authentic(s *session, path *pkt.Path) {
 	if s.agent.Authentic(e.now, path) {
-		e.moved(s, path)
+		e.moved(s)
 	}
 }
 
 // moved reports that media goes to another path now.
-func (e *Engine) moved(s *session, path *pkt.Path) {
+func (e *Engine) moved(s *session) {
 	e.Counters.PathChanges++
-	e.selected = append(e.selected, msg.PairSelected{ID: s.id, Path: *path})
+	e.reportPath(e.byID[s.id], s)
 }

@@ -91,6 +91,7 @@ type Engine struct {
 	foreign  map[pkt.Addr]foreignOwner // remote addresses of other shards' sessions
 	routes   map[msg.RouteID]*route
 	sources  []pkt.Handle // ingresses, for the timers
+	early    early
 
 	// Outputs that wait to be polled.
 	control   *pkt.Batch // answers, reports, retransmissions
@@ -100,7 +101,7 @@ type Engine struct {
 	served    []served   // what is in the shell's transmit batch
 	outboxes  []outbox   // by shard
 	punts     []msg.Punt
-	selected  []msg.PairSelected
+	selected  []pkt.Handle // sessions whose selected path is to be reported
 	closed    []msg.SessionClosed
 
 	serial      uint64 // of sources
@@ -142,6 +143,7 @@ func New(cfg Config, set Settings) *Engine {
 		foreign:   map[pkt.Addr]foreignOwner{},
 		routes:    map[msg.RouteID]*route{},
 		control:   pkt.NewBatch(cfg.Memory(controlBytes), controlRuns),
+		early:     early{of: map[pkt.Handle][]pkt.Datagram{}},
 		outboxes:  make([]outbox, cfg.Shards),
 		random:    cfg.Seed | 1,
 	}
@@ -158,12 +160,33 @@ func (e *Engine) PollEvent(ev *msg.Event) bool {
 		*ev, e.closed = e.closed[0], e.closed[1:]
 	case len(e.punts) > 0:
 		*ev, e.punts = e.punts[0], e.punts[1:]
-	case len(e.selected) > 0:
-		*ev, e.selected = e.selected[0], e.selected[1:]
 	default:
-		return false
+		return e.pollSelected(ev)
 	}
 	return true
+}
+
+// pollSelected tells where the media of the next session goes whose path is to be
+// reported.
+func (e *Engine) pollSelected(ev *msg.Event) bool {
+	for len(e.selected) > 0 {
+		h := e.selected[0]
+		e.selected = e.selected[1:]
+		if s := e.sessions.Get(h); s != nil {
+			s.owed = false
+			*ev = msg.PairSelected{ID: s.id, Path: *s.agent.Selected()}
+			return true
+		}
+	}
+	return false
+}
+
+// reportPath has a session's selected path reported, once until that is taken.
+func (e *Engine) reportPath(h pkt.Handle, s *session) {
+	if !s.owed {
+		s.owed = true
+		e.selected = append(e.selected, h)
+	}
 }
 
 // rand returns numbers that need not be secret: where sequence numbers start

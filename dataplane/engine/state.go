@@ -26,6 +26,7 @@ type session struct {
 	agent        ice.Agent
 	since        clock.Time // of the current setup stage
 	restarted    clock.Time // last ICE restart
+	owed         bool       // a report of where media goes
 	keyed        bool
 	keys         msg.Keys
 	rtcpIndex    uint32 // last SRTCP index used

@@ -62,7 +62,7 @@ func (e *Engine) checked(h pkt.Handle, s *session, path *pkt.Path) {
 	}
 	if first {
 		s.since = e.now
-		e.selected = append(e.selected, msg.PairSelected{ID: s.id, Path: *path})
+		e.reportPath(h, s)
 	}
 }
 
@@ -92,7 +92,7 @@ func (e *Engine) nominated(s *session, l *link, path *pkt.Path) {
 	}
 	e.forgetFormer(l)
 	if s.agent.Nominated(path) {
-		e.moved(s, path)
+		e.moved(s)
 	}
 }
 

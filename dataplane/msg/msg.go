@@ -191,7 +191,9 @@ func (Inject) command()        {}
 // Event is what a shard tells the control plane.
 type Event interface{ event() }
 
-// PairSelected says that media now goes to Path. May be lost: it informs.
+// PairSelected says that media goes to Path; the first one, that there is a path
+// to the peer at all. Not lost: the engine reports it until it is taken. Of
+// several changes that nobody took in between, the last one counts.
 type PairSelected struct {
 	ID   SessionID
 	Path pkt.Path

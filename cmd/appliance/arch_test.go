@@ -23,7 +23,7 @@ var policy = []room{
 	{"netopt/attr", true, "", "the declarations of what can be set and measured; every package that owns values needs it"},
 	{"netopt/attr/attrtest", false, "netopt/attr", "the test that holds docs/abi to the declarations"},
 	{"netopt/metrics", false, "netopt/attr", "the table as OpenMetrics; nobody else knows Prometheus"},
-	{"netopt/config", false, "netopt/attr", "the table as files"},
+	{"netopt/config", false, "netopt/attr", "the table as files, read and watched"},
 	{"netopt/host", false, "netopt/attr", "what the host has; says it through attributes"},
 
 	{"dataplane/clock", true, "", "instants; everything below the door counts in them"},
@@ -108,7 +108,7 @@ var modules = []module{
 	{"github.com/gorilla/websocket", "", "the DevTools protocol in browser tests"},
 	{"github.com/prometheus/client_golang", "netopt/metrics", "one collector over the table"},
 	{"github.com/cilium/ebpf", "bpf", "programs and their loader live together; the rest knows an interface"},
-	{"golang.org/x/sys", "dataplane dataplane/internal perf", "system calls that package syscall lacks"},
+	{"golang.org/x/sys", "dataplane dataplane/internal netopt/config perf", "system calls that package syscall lacks"},
 }
 
 // rare are packages of the standard library that few may import, tests aside.

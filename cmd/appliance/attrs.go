@@ -11,6 +11,7 @@ import (
 	"sluice/controlplane/whip"
 	"sluice/dataplane"
 	"sluice/netopt/attr"
+	"sluice/netopt/config"
 	"sluice/netopt/host"
 )
 
@@ -40,14 +41,14 @@ var (
 		Doc: "Name of the built-in stream; off for none.",
 	})
 	logLevel = attrs.Enum(attr.Decl{
-		Path: "log/level", Mode: attr.Boot, Values: []string{"info", "debug", "warn", "error"}, Since: "0.1",
+		Path: "log/level", Values: []string{"info", "debug", "warn", "error"}, Since: "0.1",
 		Doc: "The least important messages that are logged.",
 	})
 )
 
 // tables returns every declaration of the appliance.
 func tables() []*attr.Table {
-	return []*attr.Table{&attrs, &controlplane.Attrs, &dataplane.Attrs, &keying.Attrs, &host.Attrs, &certs.Attrs, &whip.Attrs}
+	return []*attr.Table{&attrs, &controlplane.Attrs, &dataplane.Attrs, &keying.Attrs, &host.Attrs, &certs.Attrs, &whip.Attrs, &config.Attrs}
 }
 
 // parseListen reads "ADDRESS:PORT" or ":PORT", which is every address.

@@ -32,10 +32,14 @@ import (
 	"sluice/web"
 )
 
-// configure makes the attribute tree: defaults, then the persistent directory,
-// then the command line. What a file says wrongly is returned beside it, and
-// keeps its default: a box that starts can be repaired from afar.
-func configure(args []string) (tree *attr.Tree, bad []error, err error) {
+// vendorDir is the weakest layer of the persistent tree: what an image or a
+// package sets beside the defaults.
+const vendorDir = "/usr/lib/sluice"
+
+// configure makes the attribute tree: defaults, then the persistent directories,
+// then the command line. What a file says wrongly keeps its default: a box that
+// starts can be repaired from afar.
+func configure(args []string, log *slog.Logger) (tree *attr.Tree, files *config.Config, err error) {
 	flags := flag.NewFlagSet("sluice run", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are the caller's to show
 	dir := flags.String("config", "/etc/sluice", "directory with one file for each `attribute`")
@@ -60,55 +64,53 @@ func configure(args []string) (tree *attr.Tree, bad []error, err error) {
 	if flags.NArg() > 0 {
 		return nil, nil, fmt.Errorf("run takes flags only, not %q", flags.Arg(0))
 	}
-	tree = attr.NewTree(tables()...)
-	bad = config.Load(*dir, tree)
 	for _, path := range slices.Sorted(maps.Keys(sets)) {
 		if value := *sets[path]; value != "" {
 			more = append(more, path+"="+value)
 		}
 	}
+	held := map[string]string{}
 	for _, set := range more {
 		path, value, ok := strings.Cut(set, "=")
 		if !ok {
 			return nil, nil, fmt.Errorf("--set %s: is not PATH=VALUE", set)
 		}
-		if err := tree.Set(path, value); err != nil {
+		held[path] = value
+	}
+	tree = attr.NewTree(tables()...)
+	files = config.Open(config.Options{Tree: tree, Log: log, Layers: []string{vendorDir, *dir}, Held: held})
+	for _, path := range slices.Sorted(maps.Keys(held)) {
+		if err := tree.Set(path, held[path]); err != nil {
 			return nil, nil, err
 		}
 	}
 	tree.Freeze()
-	return tree, bad, nil
+	return tree, files, nil
 }
 
 // usageError is a mistake on the command line.
 type usageError struct{ error }
 
 func run(args []string) error {
-	tree, bad, err := configure(args)
+	level := new(slog.LevelVar)
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	tree, files, err := configure(args, log)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
 	}
 	if err != nil {
 		return usageError{err}
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(logLevel.Get(tree))); err != nil {
-		return err
-	}
+	defer logLevel.Watch(tree, func(name string) { level.UnmarshalText([]byte(name)) })()
+	level.UnmarshalText([]byte(logLevel.Get(tree)))
 	debug.SetGCPercent(gcPercent)
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	for _, err := range bad {
-		log.Warn("configuration", "error", err)
-	}
-	a := &appliance{tree: tree, log: log, signals: make(chan os.Signal, 2)}
+	a := &appliance{tree: tree, files: files, log: log, signals: make(chan os.Signal, 2)}
 	signal.Notify(a.signals, syscall.SIGINT, syscall.SIGTERM)
-	for _, err := range bad {
-		a.degraded = append(a.degraded, err.Error())
-	}
 	if err := a.start(); err != nil {
 		a.stop()
 		return err
 	}
+	defer a.watchFiles()()
 	a.wait()
 	a.stop()
 	return nil
@@ -121,14 +123,14 @@ const gcPercent = 50
 
 // appliance is the running process.
 type appliance struct {
-	tree     *attr.Tree
-	log      *slog.Logger
-	degraded []string // what of the configuration could not be used
-	signals  chan os.Signal
-	service  *controlplane.Service
-	servers  []*http.Server
-	https    netip.AddrPort // where HTTPS listens, zero for nowhere
-	endDemo  context.CancelFunc
+	tree    *attr.Tree
+	files   *config.Config
+	log     *slog.Logger
+	signals chan os.Signal
+	service *controlplane.Service
+	servers []*http.Server
+	https   netip.AddrPort // where HTTPS listens, zero for nowhere
+	endDemo context.CancelFunc
 }
 
 func (a *appliance) start() error {
@@ -172,7 +174,7 @@ func (a *appliance) serveAdmin() error {
 	a.serve(listener, admin.NewHandler(admin.Options{
 		Tree:   a.tree,
 		Health: a.service.Health,
-		Ready:  func() []string { return append(a.service.Ready(), a.degraded...) },
+		Ready:  func() []string { return append(a.service.Ready(), a.files.Degraded()...) },
 	}))
 	return nil
 }
@@ -250,6 +252,19 @@ func (a *appliance) serve(l net.Listener, h http.Handler) {
 			a.log.Error("listener failed", "address", l.Addr(), "error", err)
 		}
 	}()
+}
+
+// watchFiles applies what changes in the persistent tree until stop.
+func (a *appliance) watchFiles() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := a.files.Watch(ctx); err != nil {
+			a.log.Error("configuration files are not watched: changes take effect at the next start", "error", err)
+		}
+	}()
+	return func() { cancel(); <-ended }
 }
 
 // wait returns when the process is to end: at once on SIGINT, on SIGTERM when

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -280,6 +281,49 @@ func TestBadConfiguration(t *testing.T) {
 	p.viewer()
 }
 
+// A file changes while the appliance runs: the value follows, and what is wrong
+// stands beside the file.
+func TestLiveConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	p := launch(t, "--config", dir)
+	becomes := func(path, want string) {
+		t.Helper()
+		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if _, body := get(t, p.admin+path); strings.Contains(body, want) {
+				return
+			}
+		}
+		t.Fatalf("%s does not become %q", path, want)
+	}
+	write := func(path, value string) {
+		t.Helper()
+		file := filepath.Join(dir, path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(value), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("dataplane/mtu_bytes", "1300\n")
+	becomes("/attr/dataplane/mtu_bytes", "1300\n")
+	write("streams/line1/title", "Line 1\n")
+	becomes("/attr/streams/line1/title", "Line 1\n")
+	write("dataplane/mtu_bytes", "9\n")
+	becomes("/metrics", "sluice_config_broken_files 1\n")
+	if note, err := os.ReadFile(dir + "/dataplane/mtu_bytes.err"); string(note) != "9 is out of range 576..1952\n" {
+		t.Errorf("the note says %q (%v)", note, err)
+	}
+	if status, body := get(t, p.admin+"/readyz"); status != 200 {
+		t.Errorf("the last good value is in effect, and yet: %d %s", status, body)
+	}
+	if err := os.Remove(dir + "/dataplane/mtu_bytes"); err != nil {
+		t.Fatal(err)
+	}
+	becomes("/attr/dataplane/mtu_bytes", "1452\n")
+	if err := os.RemoveAll(dir + "/streams"); err != nil {
+		t.Fatal(err)
+	}
+	becomes("/attr/streams/line1/title", "no such attribute")
+}
+
 func TestHTTPSPortTaken(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -413,11 +457,16 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// Flags are shorthands, and win over --set; what is frozen at boot stays.
+// Flags are shorthands, and win over --set, and both over files; what is frozen
+// at boot stays.
 func TestConfigure(t *testing.T) {
-	tree, bad, err := configure([]string{"--config", t.TempDir(), "--set", "http/listen=:1", "--http", ":2", "--set", "lifecycle/grace_ms=7"})
-	if err != nil || len(bad) != 0 {
-		t.Fatal(bad, err)
+	dir := t.TempDir()
+	if err := errors.Join(os.Mkdir(dir+"/http", 0o755), os.WriteFile(dir+"/http/listen", []byte(":4"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	tree, files, err := configure([]string{"--config", dir, "--set", "http/listen=:1", "--http", ":2", "--set", "lifecycle/grace_ms=7"}, slog.New(slog.DiscardHandler))
+	if err != nil || files.Degraded() != nil {
+		t.Fatal(files.Degraded(), err)
 	}
 	if got := httpListen.Get(tree); got != ":2" {
 		t.Errorf("http/listen is %s", got)

@@ -1,112 +1,172 @@
-// Package config reads the persistent tree: a plain directory with the paths of
-// the attribute tree, one value a file.
+// Package config is the persistent tree: plain directories with the paths of the
+// attribute tree, one value a file, in layers, watched while the process runs.
+//
+// A stronger layer's file hides a weaker one's, the command line hides both. A
+// file counts when what it says changes: it is then a write like that of any
+// other face of the tree, so the last write wins, and deleting it brings back
+// what the next layer says. A directory where the tree has a class makes an
+// object, and its end removes it.
+//
+// What is not in effect is told in a file beside, NAME.err, which goes when the
+// fault goes; names that end in .err belong to this package.
 package config
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path"
+	"log/slog"
+	"maps"
 	"path/filepath"
-	"strings"
-	"syscall"
+	"slices"
+	"sync"
 
 	"sluice/netopt/attr"
 )
 
-// Load makes each object of tree that has a directory below dir, and sets each
-// attribute that has a file. A dir that does not exist holds none. What cannot be read or set keeps its value, and is in
-// the returned errors, each naming a file and a reason. Layers are several Loads,
-// the weakest first.
-//
-// Hidden files and what editors and package managers leave beside a file are
-// passed over. Symbolic links are followed within dir only.
-func Load(dir string, tree *attr.Tree) []error {
-	root, err := os.OpenRoot(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// Options of a persistent tree.
+type Options struct {
+	Tree   *attr.Tree
+	Log    *slog.Logger
+	Layers []string          // directories, the weakest first; one that does not exist holds nothing
+	Held   map[string]string // what the command line sets, by path; whoever opens sets it after Open
+}
+
+// Config is a persistent tree. Its methods may be called from any goroutine.
+type Config struct {
+	options Options
+
+	mu      sync.Mutex
+	layers  []layer
+	book    book
+	figures figures
+	tried   map[place]string // notes that could not be written, so that each is told once
+
+	unwatched map[string]bool // directories of which that is told; Watch's alone
+}
+
+// figures are what the metrics count.
+type figures struct {
+	changes           [len(changeNames)]uint64
+	overflows, unsaid uint64
+}
+
+// Open reads the layers and sets what they say in the tree, Boot attributes too
+// if the tree is not frozen yet. What is wrong is logged and in Degraded: a box
+// that starts on defaults can be repaired from afar.
+func Open(o Options) *Config {
+	c := &Config{options: o, tried: map[place]string{}, unwatched: map[string]bool{}, book: newBook(o.Tree, o.Held)}
+	layers := c.read(func(string) {})
+	c.apply(layers)
+	c.book.live = true
+	o.Tree.Collect(c.collect)
+	return c
+}
+
+// Degraded returns, one an entry, the files whose place a weaker value took when
+// the process started. A file that is broken later changes nothing and is not
+// among them: the last good value stays.
+func (c *Config) Degraded() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []string
+	for p, n := range c.book.notes {
+		if n.fell {
+			all = append(all, c.told(p, n))
+		}
 	}
-	if err != nil {
-		return []error{err}
+	slices.Sort(all)
+	return all
+}
+
+// told is a note as a line for people.
+func (c *Config) told(p place, n note) string {
+	return fmt.Sprintf("%s: %s", filepath.Join(c.options.Layers[p.layer], p.name), n.reason)
+}
+
+// read reads all layers. visit gets the path of each directory before what is in
+// it is read.
+func (c *Config) read(visit func(dir string)) []layer {
+	var layers []layer
+	for _, dir := range c.options.Layers {
+		layers = append(layers, readLayer(dir, visit))
 	}
-	defer root.Close()
-	var errs []error
-	fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-		case entry.IsDir():
-			err = loadDir(name, tree)
-		case !leftover(path.Base(name)):
-			err = loadFile(root, name, tree)
+	return layers
+}
+
+// apply brings the tree and the notes to what the layers say.
+func (c *Config) apply(layers []layer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.layers = layers
+	before := c.book.notes
+	done := c.book.update(layers)
+	c.figures.changes[changeApplied] += uint64(len(done))
+	if c.book.live { // at the start everything is new
+		for _, what := range done {
+			c.options.Log.Info("configuration", "event", "config_applied", "attribute", what)
 		}
-		if err != nil && err != fs.SkipDir {
-			errs = append(errs, fmt.Errorf("%s: %w", filepath.Join(dir, name), reason(err)))
-		}
-		if err != nil && entry != nil && entry.IsDir() {
-			return fs.SkipDir
-		}
-		return nil
+	}
+	places := slices.SortedFunc(maps.Keys(c.book.notes), func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.layer, b.layer), cmp.Compare(a.name, b.name))
 	})
-	return errs
+	for _, p := range places {
+		n := c.book.notes[p]
+		if before[p] == n {
+			continue
+		}
+		if n.pending {
+			c.figures.changes[changePending]++
+			c.options.Log.Info("configuration", "event", "config_pending", "file", c.told(p, n))
+		} else {
+			c.figures.changes[changeRefused]++
+			c.options.Log.Warn("configuration", "event", "config_refused", "error", c.told(p, n))
+		}
+	}
+	c.writeNotes()
 }
 
-// loadDir makes the object that a directory stands for. Other directories are
-// what their files say.
-func loadDir(name string, tree *attr.Tree) error {
-	if name != "." && path.Base(name)[0] == '.' {
-		return fs.SkipDir
+// writeNotes makes the .err files say what the notes say.
+func (c *Config) writeNotes() {
+	for i, l := range c.layers {
+		for name, text := range l.notes {
+			if want, ok := c.book.notes[place{i, name}]; !ok || want.line() != text {
+				c.note(place{i, name}, "")
+			}
+		}
 	}
-	err := tree.Mkdir(name)
-	var wrong *attr.Error
-	if errors.As(err, &wrong) && (wrong.Code == attr.EEXIST || wrong.Code == attr.EPERM) {
-		return nil
+	for p, n := range c.book.notes {
+		if c.layers[p.layer].notes[p.name] != n.line() {
+			c.note(p, n.line())
+		}
 	}
-	return err
 }
 
-func loadFile(root *os.Root, name string, tree *attr.Tree) error {
-	// Without O_NONBLOCK, opening a FIFO would wait for a writer.
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return err
+// note writes one .err file, or removes it if it has nothing to say. Where that
+// cannot be done, as on a read-only file system, the log has the reason anyway.
+func (c *Config) note(p place, line string) {
+	dir := c.options.Layers[p.layer]
+	if err := writeNote(dir, p.name, line); err == nil {
+		delete(c.tried, p)
+	} else if was, ok := c.tried[p]; !ok || was != line {
+		c.tried[p] = line
+		c.figures.unsaid++
+		c.options.Log.Info("configuration", "event", "config_note_unwritten", "file", filepath.Join(dir, p.name+noteSuffix), "error", err)
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return err
-	} else if !info.Mode().IsRegular() {
-		return errors.New("is not a regular file")
-	}
-	text, err := io.ReadAll(io.LimitReader(f, attr.MaxBytes+2)) // one for the newline, one too many
-	if err != nil {
-		return err
-	}
-	return tree.Set(name, string(text))
 }
 
-// reason strips the path from err, since the file's name says it already.
-func reason(err error) error {
-	var wrong *attr.Error
-	if errors.As(err, &wrong) {
-		return errors.New(wrong.Reason)
+func (c *Config) collect(s *attr.Sample) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, n := range c.figures.changes {
+		changesCounter.Add(s, i, n)
 	}
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err
+	overflowsCounter.Add(s, c.figures.overflows)
+	unsaidCounter.Add(s, c.figures.unsaid)
+	for _, n := range c.book.notes {
+		if n.pending {
+			pendingGauge.Add(s, 1)
+		} else {
+			brokenGauge.Add(s, 1)
+		}
 	}
-	return err
-}
-
-// leftover reports whether a file is none that an operator means to be read. No
-// attribute has such a name.
-func leftover(name string) bool {
-	if name[0] == '.' || name[0] == '#' || strings.HasSuffix(name, "~") {
-		return true
-	}
-	switch path.Ext(name) {
-	case ".swp", ".swx", ".tmp", ".bak", ".orig", ".err", ".dpkg-old", ".dpkg-new", ".dpkg-dist", ".rpmnew", ".rpmsave":
-		return true
-	}
-	return false
 }

@@ -37,7 +37,9 @@ type Service struct {
 	byToken  map[string]msg.SessionID
 	gone     graveyard
 	meters   map[msg.RouteID]*meter
-	metered  time.Time // when the meters were read
+	metered  time.Time         // when the meters were read
+	judges   map[string]*judge // of streams' latency, by name
+	exceeded uint64            // windows that they found against
 	draining bool
 	started  time.Time
 	created  [2]uint64
@@ -102,6 +104,7 @@ func Start(c Config) (*Service, error) {
 		s.log.Info("media", "listen", listen, "shards", s.plane.Shards(), "announce", announced)
 	}
 	limitMemory(c.Tree)
+	s.followDeadlines()
 	c.Tree.Collect(s.keyer.Collect)
 	c.Tree.Collect(s.collect)
 	go s.measure()
@@ -224,6 +227,7 @@ func (s *Service) create(session *registry.Session, selection *sdp.Selection) (*
 	}
 	s.keyer.Expect(session.ID, keyingRole(selection), fingerprints(selection))
 	s.send()
+	s.beginDeadlines(session.Stream)
 	s.plane.Send(session.ID.Shard(), add)
 
 	p := &peer{

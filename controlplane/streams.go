@@ -82,6 +82,7 @@ func (s *Service) read(now time.Time, shards []*engine.Stats) {
 		}
 	}
 	s.meters, s.metered = seen, now
+	s.judgeBudgets(now, shards)
 }
 
 // read returns the meter's next state; m may be nil for a route seen first.
@@ -171,6 +172,7 @@ func (s *Service) PlayDemo(ctx context.Context, name string) error {
 		return err
 	}
 	s.send()
+	s.beginDeadlines(stream)
 	var to [2]*registry.Track
 	for _, t := range stream.Tracks {
 		to[t.Kind] = t
@@ -208,5 +210,6 @@ func (s *Service) collect(sample *attr.Sample) {
 		}
 		viewersGauge.Add(sample, float64(len(stream.Viewers)))
 	}
+	s.collectBudgets(sample)
 	fixedGauge.Set(sample, float64(len(FixedStreams.Objects(s.tree))))
 }

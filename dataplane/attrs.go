@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sluice/dataplane/engine"
+	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
 	"sluice/dataplane/wire"
 	"sluice/netopt/attr"
@@ -136,6 +137,7 @@ func gauge(name, unit, doc string) attr.Gauge {
 // settings reads what can change while the plane runs.
 func settings(t *attr.Tree) engine.Settings {
 	ms := func(a attr.Attr[int64]) time.Duration { return time.Duration(a.Get(t)) * time.Millisecond }
+	us := func(a attr.Attr[int64]) time.Duration { return time.Duration(a.Get(t)) * time.Microsecond }
 	set := engine.DefaultSettings()
 	set.MTU = int(mtuAttr.Get(t))
 	set.HistoryPackets = powerOfTwo(int(historyPacketsAttr.Get(t)))
@@ -144,6 +146,7 @@ func settings(t *attr.Tree) engine.Settings {
 	set.StartAge = ms(startAgeAttr)
 	set.SetupTimeout = ms(setupAttr)
 	set.FeedbackEvery = ms(feedbackAttr)
+	set.Deadlines = msg.Deadlines{Budget: us(budgetAttr), LateDrop: us(lateDropAttr)}
 	set.ResendPerSecond = int(resendAttr.Get(t))
 	set.TrainMax = int(trainMaxAttr.Get(t))
 	set.TrainHold = time.Duration(trainHoldAttr.Get(t)) * time.Microsecond

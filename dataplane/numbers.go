@@ -16,6 +16,19 @@ var latencyBounds = []float64{
 }
 
 var (
+	budgetAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/budget_us", Unit: "us", Mode: attr.RW, Min: 0, Max: 10_000_000, Default: "0", Since: "0.1",
+		Doc: `Latency budget of streams that have none of their own (streams/<name>/budget_us): how long a packet may take from the
+			kernel's receive timestamp to the return of the call that sends it on. What takes longer is counted in late_packets;
+			a stream in which too many do exceeds its budget. 0 is no budget.`,
+	})
+	lateDropAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/late_drop_us", Unit: "us", Mode: attr.RW, Min: 0, Max: 10_000_000, Default: "0", Since: "0.1",
+		Doc: `Frames of streams that do not say otherwise (streams/<name>/late_drop_us) whose first packet waited longer than this
+			are not sent, nor are retransmissions of what is older, but counted in dropped_packets, reason overdue. It must be
+			longer than a round trip where lost packets are to be repaired. 0 sends however late.`,
+	})
+	lateCounter      = counter("late_packets", "packets", "Packets that took longer than their stream's latency budget.")
 	latencyHistogram = Attrs.Histogram(attr.Decl{
 		Path: "forward_latency_seconds", Unit: "seconds", Bounds: latencyBounds, Since: "0.1",
 		Doc: `From the kernel's receive timestamp of a packet to the return of the system call that sent it on, once for each
@@ -55,6 +68,7 @@ func names[T interface {
 // collectNumbers adds what a shard measured of itself.
 func collectNumbers(s *attr.Sample, st *engine.Stats) {
 	observe(latencyHistogram, s, &st.Latency)
+	lateCounter.Add(s, st.Late)
 	observe(turnHistogram, s, &st.Loop.Turn)
 	for stage, d := range st.Loop.Stages {
 		stageCounter.AddFloat(s, stage, d.Seconds())

@@ -34,6 +34,10 @@ func (e *Engine) HandleCommand(now clock.Time, c msg.Command) {
 		e.restartICE(&c)
 	case msg.SendDatagram:
 		e.sendDatagram(&c)
+	case msg.SetDeadlines:
+		if r := e.routes[c.Route]; r != nil {
+			r.deadlines = c.Deadlines
+		}
 	case msg.Inject:
 		e.inject(&c)
 	default:

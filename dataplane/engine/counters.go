@@ -29,6 +29,7 @@ type Counters struct {
 	Early       uint64 // SRTP datagrams held until their session had keys
 	Misplaced   uint64 // datagrams relayed to the shard that owns them
 	Relayed     uint64 // media packets relayed to shards with viewers
+	Late        uint64 // packets sent later than their stream's budget
 	Expired     uint64 // sessions ended for want of checks, keys or consent
 }
 
@@ -95,10 +96,13 @@ type Socket struct {
 // RouteStats is a picture of a route on one shard.
 type RouteStats struct {
 	Route   msg.RouteID
-	Home    bool   // the ingress is here
-	Viewers int    // egresses here that get media
-	Packets uint64 // kept so far
-	Bytes   uint64 // of header extensions and payload
+	Home    bool          // the ingress is here
+	Viewers int           // egresses here that get media
+	Packets uint64        // kept so far
+	Bytes   uint64        // of header extensions and payload
+	Sent    uint64        // copies to viewers whose latency was measured
+	Late    uint64        // of these, later than the budget
+	Budget  time.Duration // 0 for none
 }
 
 // Stats returns a picture of the engine.
@@ -108,6 +112,7 @@ func (e *Engine) Stats() *Stats {
 	for _, r := range e.routes {
 		st.Routes = append(st.Routes, RouteStats{
 			Route: r.id, Home: r.home == e.cfg.Shard, Viewers: e.viewers(r), Packets: r.packets, Bytes: r.bytes,
+			Sent: r.sent, Late: r.late, Budget: e.budget(r),
 		})
 	}
 	return st

@@ -53,6 +53,7 @@ type Settings struct {
 	TrainHold       time.Duration // a video packet waits so long for the end of its frame; 0 is not at all
 	PadMax          int           // bytes of padding that bring a packet to its train's size, at most
 	Nack            feedback.Limits
+	Deadlines       msg.Deadlines // of routes that have none of their own
 }
 
 // DefaultSettings returns the settings that the attributes default to.

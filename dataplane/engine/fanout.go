@@ -126,6 +126,10 @@ func (e *Engine) catchUp(r *route, eg *egress, l *link, path *pkt.Path, tx *pkt.
 			e.Counters.Drops[wire.DropLate]++
 			continue
 		}
+		if e.overdue(r, eg, p) {
+			e.Counters.Drops[wire.DropOverdue]++
+			continue
+		}
 		slot := tx.Reserve(e.set.MTU)
 		if slot == nil {
 			return false
@@ -161,7 +165,7 @@ func (e *Engine) start(r *route, eg *egress) bool {
 	}
 	p, _ := r.ring.At(at)
 	eg.started, eg.cursor, eg.startSeq = true, at, p.Seq
-	eg.joined = r.ring.Head()
+	eg.measured = r.ring.Head()
 	// Half of the sequence space stays in front of the first rollover
 	// (RFC 3711 section 3.3.1 guesses a rollover counter of 0 for the first packet).
 	eg.view.SeqDelta = e.rand()&0x7fff - p.Seq

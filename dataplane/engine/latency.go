@@ -5,6 +5,7 @@ import (
 
 	"sluice/dataplane/clock"
 	"sluice/dataplane/histogram"
+	"sluice/dataplane/history"
 	"sluice/dataplane/msg"
 )
 
@@ -14,7 +15,7 @@ type served struct {
 	route    *route
 	from, to uint64
 	viewers  uint64
-	oldest   clock.Time // when the packet at from arrived
+	oldest   clock.Time // when the packet at from was received
 }
 
 // noteServed records that a viewer's packets of r, from a position up to its
@@ -24,7 +25,7 @@ type served struct {
 //
 //hot:path
 func (e *Engine) noteServed(r *route, eg *egress, from uint64) {
-	from = max(from, eg.joined)
+	from = max(from, eg.measured)
 	if from >= eg.cursor {
 		return
 	}
@@ -35,7 +36,7 @@ func (e *Engine) noteServed(r *route, eg *egress, from uint64) {
 		}
 	}
 	p, _ := r.ring.At(from)
-	e.served = append(e.served, served{r, from, eg.cursor, 1, p.Arrived})
+	e.served = append(e.served, served{r, from, eg.cursor, 1, p.Received})
 }
 
 // HandleSent is told that the batch PollTransmit filled last was taken by the
@@ -48,12 +49,12 @@ func (e *Engine) HandleSent(now clock.Time) {
 		s := &e.served[i]
 		tail := s.route.ring.Tail()
 		for at := s.from; at < s.to; at++ {
-			arrived := s.oldest
+			received := s.oldest
 			if at >= tail { // else it was overwritten meanwhile, and is as old as that at least
 				p, _ := s.route.ring.At(at)
-				arrived = p.Arrived
+				received = p.Received
 			}
-			e.measure(s.route, now.Sub(arrived), s.viewers)
+			e.measure(s.route, now.Sub(received), s.viewers)
 		}
 	}
 	e.served = e.served[:0]
@@ -65,6 +66,47 @@ func (e *Engine) HandleSent(now clock.Time) {
 func (e *Engine) measure(r *route, latency time.Duration, packets uint64) {
 	e.latency.Record(latency, packets)
 	r.latency.Record(latency, packets)
+	r.sent += packets
+	if budget := e.budget(r); budget > 0 && latency > budget {
+		r.late += packets
+		e.Counters.Late += packets
+	}
+}
+
+//hot:path
+func (e *Engine) budget(r *route) time.Duration {
+	if r.deadlines.Budget > 0 {
+		return r.deadlines.Budget
+	}
+	return e.set.Deadlines.Budget
+}
+
+//hot:path
+func (e *Engine) lateDrop(r *route) time.Duration {
+	if r.deadlines.LateDrop > 0 {
+		return r.deadlines.LateDrop
+	}
+	return e.set.Deadlines.LateDrop
+}
+
+// overdue reports whether the packet at a viewer's cursor comes too late to be
+// sent. The first packet decides for its whole frame: half a frame is of no use.
+// What a viewer is given to begin with is older than the viewer, and not late.
+//
+//hot:path
+func (e *Engine) overdue(r *route, eg *egress, p *history.Packet) bool {
+	limit := e.lateDrop(r)
+	if limit == 0 || eg.cursor < eg.measured {
+		return false
+	}
+	if !eg.inFrame || p.TS != eg.frame {
+		eg.inFrame, eg.frame = true, p.TS
+		eg.leaveOut = e.now.Sub(p.Received) > limit
+	}
+	if eg.leaveOut {
+		eg.measured = eg.cursor + 1
+	}
+	return eg.leaveOut
 }
 
 // Latency returns how long the packets of a route took on this shard, nil when

@@ -7,6 +7,9 @@ import (
 	"sluice/dataplane/clock"
 	"sluice/dataplane/engine"
 	"sluice/dataplane/histogram"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
+	"sluice/dataplane/wire"
 )
 
 // counted is what a histogram should hold: how many durations, by their length.
@@ -109,4 +112,100 @@ func TestArrivalInTheFutureIsNow(t *testing.T) {
 	b.drain()
 	st := b.engines[0].Stats()
 	counted{time.Millisecond: packetsInFrame}.check(t, "in the future", &st.Latency)
+}
+
+// lateBy brings a frame that the kernel had so long ago, and sends it a
+// millisecond later.
+func (b *burst) lateBy(d time.Duration) {
+	b.now = b.now.Add(33 * time.Millisecond)
+	frame := b.frame(false)
+	for i := range frame {
+		frame[i].Arrived = b.now.Add(-d)
+	}
+	b.engines[0].HandleDatagrams(b.now, frame)
+	b.drain()
+}
+
+// A stream's own budget goes before that of the settings; what exceeds it counts.
+func TestBudget(t *testing.T) {
+	const viewers = 2
+	b := newBurst(t, 1, viewers)
+	b.handle(0, b.frame(true))
+	e := b.engines[0]
+	for _, c := range []struct {
+		settings, own time.Duration
+		late          bool
+	}{
+		{0, 0, false},
+		{5 * time.Millisecond, 0, false},
+		{3 * time.Millisecond, 0, true},
+		{3 * time.Millisecond, 5 * time.Millisecond, false},
+		{0, 3 * time.Millisecond, true},
+	} {
+		set := engine.DefaultSettings()
+		set.Deadlines.Budget = c.settings
+		e.Configure(set)
+		e.HandleCommand(b.now, msg.SetDeadlines{Route: burstRoute, Deadlines: msg.Deadlines{Budget: c.own}})
+		before := e.Stats()
+		b.lateBy(3 * time.Millisecond)
+		after := e.Stats()
+		want := uint64(0)
+		if c.late {
+			want = viewers * packetsInFrame
+		}
+		route, was := after.Routes[0], before.Routes[0]
+		if route.Late-was.Late != want || after.Counters.Late-before.Counters.Late != want || route.Sent-was.Sent != viewers*packetsInFrame {
+			t.Errorf("budgets %v and %v: %d of %d late, want %d", c.settings, c.own, route.Late-was.Late, route.Sent-was.Sent, want)
+		}
+	}
+	e.HandleCommand(b.now, msg.SetDeadlines{Route: burstRoute + 1}) // one that is gone
+}
+
+// What is later than asked for is left out by whole frames: a frame that began in
+// time is sent to its end, one that did not is not begun.
+func TestLateFramesAreLeftOut(t *testing.T) {
+	b := newBurst(t, 1, 1)
+	b.seq = 11 * packetsInFrame // timestamps follow from it
+	b.handle(0, b.frame(true))
+	e := b.engines[0]
+	e.HandleCommand(b.now, msg.SetDeadlines{Route: burstRoute, Deadlines: msg.Deadlines{LateDrop: 20 * time.Millisecond}})
+	arrived := b.now
+	frame, next := b.frame(false), b.frame(false)
+	for _, step := range []struct {
+		packets []pkt.Datagram
+		after   time.Duration
+		overdue uint64
+	}{
+		{frame[:3], 10 * time.Millisecond, 0},
+		{frame[3:], 30 * time.Millisecond, 0}, // its beginning is on the way
+		{next[:1], 30 * time.Millisecond, 1},
+		{next[1:], 10 * time.Millisecond, packetsInFrame},
+		{b.frame(false), 20 * time.Millisecond, packetsInFrame},
+	} {
+		for i := range step.packets {
+			step.packets[i].Arrived = arrived
+		}
+		b.now = arrived.Add(step.after)
+		before := b.packets
+		was := e.Counters.Drops[wire.DropOverdue]
+		e.HandleDatagrams(b.now, step.packets)
+		b.drain()
+		left := e.Counters.Drops[wire.DropOverdue] - was
+		if sent := b.packets - before; uint64(sent)+left != uint64(len(step.packets)) || was+left != step.overdue {
+			t.Errorf("after %v: %d of %d packets sent, %d overdue so far, want %d", step.after, sent, len(step.packets), was+left, step.overdue)
+		}
+	}
+	st := e.Stats()
+	if n := st.Latency.Count(); n != 2*packetsInFrame {
+		t.Errorf("%d packets were measured, of two frames that were sent", n)
+	}
+	// What is too old to be sent is too old to be sent again.
+	v := &b.viewers[0]
+	b.now = arrived.Add(time.Second)
+	compound := wire.AppendNACK(wire.AppendReceiverReport(nil, 77, nil), 77, 1, []uint16{v.first + packetsInFrame})
+	before := b.packets
+	b.handle(0, []pkt.Datagram{v.rtcp(77, compound)})
+	if e.Counters.NACKMissed != 1 || e.Counters.Resent != 0 || b.packets != before {
+		t.Errorf("%d of %d packets asked for were missed, %d sent again", e.Counters.NACKMissed, e.Counters.NACKIn, e.Counters.Resent)
+	}
 }

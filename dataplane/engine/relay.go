@@ -249,7 +249,7 @@ func (e *Engine) keepRelayed(r *route, m *Relay) wire.Drop {
 	if drop != wire.Kept {
 		return drop
 	}
-	p.Arrived, p.CSRC, p.Marker, p.ExtLen = from.Arrived, from.CSRC, from.Marker, from.ExtLen
+	p.Received, p.CSRC, p.Marker, p.ExtLen = from.Received, from.CSRC, from.Marker, from.ExtLen
 	e.close(r, p, copy(room, m.Data))
 	return wire.Kept
 }

@@ -141,7 +141,7 @@ func (e *Engine) resend(r *route, eg *egress, l *link, path *pkt.Path, seq uint1
 	}
 	p, data := r.ring.At(at)
 	slot := e.control.Reserve(e.set.MTU)
-	if p.Seq < eg.startSeq || slot == nil {
+	if limit := e.lateDrop(r); p.Seq < eg.startSeq || slot == nil || limit > 0 && e.now.Sub(p.Received) > limit {
 		return false
 	}
 	n := e.writeAgain(eg, l, slot, p, data)

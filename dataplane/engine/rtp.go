@@ -190,7 +190,7 @@ func (e *Engine) retransmitted(in *ingress, h *wire.RTP, plain []byte, d *pkt.Da
 // keep puts a packet of an ingress into its route's history.
 //
 //hot:path
-func (e *Engine) keep(in *ingress, h *wire.RTP, plain []byte, ext uint64, arrived clock.Time) wire.Drop {
+func (e *Engine) keep(in *ingress, h *wire.RTP, plain []byte, ext uint64, received clock.Time) wire.Drop {
 	r := e.routes[in.route]
 	if r.home != e.cfg.Shard || e.ingresses.Get(r.ingress) != in {
 		return wire.DropUnexpected // a publisher that another has replaced
@@ -205,7 +205,7 @@ func (e *Engine) keep(in *ingress, h *wire.RTP, plain []byte, ext uint64, arrive
 	if drop != wire.Kept {
 		return drop
 	}
-	p.Arrived, p.CSRC, p.Marker = arrived, h.CSRC, h.Marker
+	p.Received, p.CSRC, p.Marker = received, h.CSRC, h.Marker
 	used := copy(room, plain[12:12+4*int(h.CSRC)])
 	extLen := keepExts(room[used:], in, h, plain)
 	p.ExtLen = uint16(extLen)
@@ -238,7 +238,7 @@ func keepExts(room []byte, in *ingress, h *wire.RTP, b []byte) int {
 }
 
 // open makes room in a route's history for a packet of a source; size bounds
-// its bytes. It arrived now, unless the caller knows better, who fills the packet and the room, then calls close.
+// its bytes. It was received now, unless the caller knows better, who fills the packet and the room, then calls close.
 //
 //hot:path
 func (e *Engine) open(r *route, source, seq uint64, ts uint32, size int, key bool) (*history.Packet, []byte, wire.Drop) {
@@ -264,7 +264,7 @@ func (e *Engine) open(r *route, source, seq uint64, ts uint32, size int, key boo
 	if p == nil {
 		return nil, nil, wire.DropMTU
 	}
-	p.TS, p.Arrived, p.KeyStart = ts, e.now, key
+	p.TS, p.Arrived, p.Received, p.KeyStart = ts, e.now, e.now, key
 	return p, room, wire.Kept
 }
 

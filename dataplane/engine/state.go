@@ -105,7 +105,10 @@ type egress struct {
 	started  bool
 	startSeq uint64 // route sequence number of the first packet
 	cursor   uint64 // position in the route's history of the next packet
-	joined   uint64 // position of the first packet that came after it started
+	measured uint64 // position from which on its packets' latency counts
+	frame    uint32 // timestamp of the frame that is being sent or left out
+	inFrame  bool   // frame is one
+	leaveOut bool
 	reportNo uint32 // last sender report passed on
 	packets  uint32
 	octets   uint32
@@ -130,16 +133,19 @@ type route struct {
 	remotes   []remote // other shards that have viewers; home only
 	ingress   pkt.Handle
 
-	splice   rewrite.Splice
-	ring     *history.Ring        // nil before the first packet
-	latency  *histogram.Histogram // of what was sent here; made with the ring
-	waitKey  bool                 // nothing passes before a keyframe
-	hasKey   bool
-	keyAt    uint64 // position of the newest keyframe's first packet
-	keyTS    uint32
-	wantKey  feedback.Throttle // requests towards another shard
-	report   senderReport
-	reportNo uint32 // sender reports of the source so far
+	splice    rewrite.Splice
+	ring      *history.Ring        // nil before the first packet
+	latency   *histogram.Histogram // of what was sent here; made with the ring
+	sent      uint64               // how many it counts
+	late      uint64               // of these, later than the budget
+	deadlines msg.Deadlines        // own ones, 0 for the settings'
+	waitKey   bool                 // nothing passes before a keyframe
+	hasKey    bool
+	keyAt     uint64 // position of the newest keyframe's first packet
+	keyTS     uint32
+	wantKey   feedback.Throttle // requests towards another shard
+	report    senderReport
+	reportNo  uint32 // sender reports of the source so far
 
 	egresses []pkt.Handle
 	ready    uint64 // position in the history up to which viewers are served

@@ -17,7 +17,8 @@ import (
 type Packet struct {
 	Seq      uint64     // extended sequence number in the route's own space
 	TS       uint32     // RTP timestamp, likewise
-	Arrived  clock.Time // at this machine, as the kernel says
+	Arrived  clock.Time // when it was kept here
+	Received clock.Time // when this machine received it, as the kernel says
 	CSRC     uint8
 	Marker   bool
 	KeyStart bool // a decoder can start here

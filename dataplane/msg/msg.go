@@ -8,6 +8,7 @@ package msg
 
 import (
 	"fmt"
+	"time"
 
 	"sluice/dataplane/codec"
 	"sluice/dataplane/pkt"
@@ -172,6 +173,20 @@ type AddRoute struct {
 // RemoveRoute forgets a route; its egresses stop.
 type RemoveRoute struct{ Route RouteID }
 
+// SetDeadlines gives a route of a shard its own deadlines; 0 stands for those of
+// the engine's settings. A route forgets them when it is removed.
+type SetDeadlines struct {
+	Route RouteID
+	Deadlines
+}
+
+// Deadlines say how long a packet may take from the kernel's receive timestamp to
+// the return of the call that sends it on. 0 is for ever.
+type Deadlines struct {
+	Budget   time.Duration // what takes longer is counted
+	LateDrop time.Duration // what would take longer is not sent, by whole frames
+}
+
 // Inject hands the home shard of a route one plaintext RTP packet of a source
 // that is not a WebRTC peer. The shard owns Packet from then on.
 type Inject struct {
@@ -186,6 +201,7 @@ func (RestartICE) command()    {}
 func (SendDatagram) command()  {}
 func (AddRoute) command()      {}
 func (RemoveRoute) command()   {}
+func (SetDeadlines) command()  {}
 func (Inject) command()        {}
 
 // Event is what a shard tells the control plane.

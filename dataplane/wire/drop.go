@@ -36,6 +36,7 @@ const (
 
 	DropMTU          // would exceed the mtu attribute after rewriting
 	DropViewerBehind // a viewer's backlog fell out of the history
+	DropOverdue      // later than the stream's late_drop_us
 	DropRelayFull    // the ring to the owning shard is full
 	DropTransmit     // the kernel refused the packet
 	NumDrop
@@ -71,6 +72,7 @@ var dropNames = [NumDrop]string{
 	DropLate:            "late",
 	DropMTU:             "mtu",
 	DropViewerBehind:    "viewer_behind",
+	DropOverdue:         "overdue",
 	DropRelayFull:       "relay_full",
 	DropTransmit:        "transmit",
 }

@@ -18,3 +18,16 @@ var ifMatch = Attrs.Enum(attr.Decl{
 		one that does not is answered 428. Some players leave it out when they send candidates, where it does no harm:
 		restart asks for it only where ICE restarts. An If-Match that does not fit is answered 412 whatever this says.`,
 })
+
+var iceServers = Attrs.List(attr.Decl{
+	Path: "ice/servers", Mode: attr.RW, Max: 16, Check: checkICEServer, Since: "0.1",
+	Doc: `STUN and TURN servers that clients are told of by Link header fields (RFC 9725 section 4.6), for clients behind
+		firewalls that let nothing through to the media port; this server itself needs none. One an entry:
+		stun:HOST, or turn:HOST:PORT?transport=udp;username=NAME;credential=PASSWORD with what browsers need to log in.
+		stuns: and turns: are over TLS. The credentials are told to everyone who may publish or watch.`,
+})
+
+func checkICEServer(entry string) error {
+	_, err := parseICEServer(entry)
+	return err
+}

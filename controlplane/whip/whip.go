@@ -49,17 +49,21 @@ type handler struct {
 // The tree holds Attrs.
 func Register(mux *http.ServeMux, service *controlplane.Service, tree *attr.Tree, info Info) {
 	h := &handler{service, tree, info}
-	for prefix, create := range map[string]createFunc{"/whip/": service.Publish, "/whep/": service.Subscribe} {
-		mux.Handle(prefix+"{stream}", cors(h.endpoint(prefix, create)))
-		mux.Handle(prefix+"{stream}/{session}", cors(h.session()))
+	for _, p := range []protocol{{"/whip/", service.Publish}, {"/whep/", service.Subscribe}} {
+		mux.Handle(p.prefix+"{stream}", cors(h.endpoint(p)))
+		mux.Handle(p.prefix+"{stream}/{session}", cors(h.session()))
 	}
 	mux.Handle("/api/streams", cors(methods{http.MethodGet: h.streams}))
 }
 
-// createFunc makes a session of an offer.
-type createFunc func(stream string, source netip.Addr, offer []byte) (*controlplane.Session, error)
+// protocol is WHIP or WHEP.
+type protocol struct {
+	prefix string // of paths
+	create func(stream string, source netip.Addr, offer []byte) (*controlplane.Session, error)
+}
 
-// methods serves a resource by method, and says which there are.
+// methods serves a resource by method, and says which there are. What it has for
+// OPTIONS may add to what is said of the resource.
 type methods map[string]http.HandlerFunc
 
 func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -67,15 +71,20 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if method == http.MethodHead {
 		method = http.MethodGet // net/http leaves the content out
 	}
-	if serve := m[method]; serve != nil {
+	serve := m[method]
+	switch {
+	case method == http.MethodOptions:
+		w.Header().Set("Allow", m.allow())
+		if serve != nil {
+			serve(w, r)
+		}
+		w.WriteHeader(http.StatusOK)
+		return
+	case serve != nil:
 		serve(w, r)
 		return
 	}
 	w.Header().Set("Allow", m.allow())
-	if r.Method == http.MethodOptions {
-		w.WriteHeader(http.StatusOK)
-		return
-	}
 	httpd.Problem(w, http.StatusMethodNotAllowed, "", r.Method+" is not possible here; "+m.allow()+" are.")
 }
 
@@ -114,13 +123,19 @@ func cors(h methods) http.Handler {
 	})
 }
 
-func (h *handler) endpoint(prefix string, create createFunc) methods {
+func (h *handler) endpoint(p protocol) methods {
 	return methods{
 		http.MethodGet: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Accept-Post", offerType)
 			w.WriteHeader(http.StatusNoContent)
 		},
-		http.MethodPost: func(w http.ResponseWriter, r *http.Request) { post(w, r, prefix, create) },
+		http.MethodOptions: func(w http.ResponseWriter, r *http.Request) {
+			// Not for a preflight, which browsers send and pages cannot read (RFC 9725 section 4.6).
+			if r.Header.Get("Access-Control-Request-Method") == "" {
+				h.linkServers(w.Header())
+			}
+		},
+		http.MethodPost: func(w http.ResponseWriter, r *http.Request) { h.post(w, r, p) },
 	}
 }
 
@@ -135,7 +150,7 @@ func CheckStream(name string) error {
 	return nil
 }
 
-func post(w http.ResponseWriter, r *http.Request, prefix string, create createFunc) {
+func (h *handler) post(w http.ResponseWriter, r *http.Request, p protocol) {
 	stream := r.PathValue("stream")
 	if err := CheckStream(stream); err != nil {
 		httpd.Problem(w, http.StatusBadRequest, "Invalid stream name", fmt.Sprintf("The name %.80q %v.", stream, err))
@@ -150,14 +165,15 @@ func post(w http.ResponseWriter, r *http.Request, prefix string, create createFu
 	if !ok {
 		return
 	}
-	session, err := create(stream, source(r), offer)
+	session, err := p.create(stream, source(r), offer)
 	if err != nil {
 		refuse(w, err)
 		return
 	}
 	head := w.Header()
-	head.Set("Location", prefix+stream+"/"+session.Token)
+	head.Set("Location", p.prefix+stream+"/"+session.Token)
 	head.Set("ETag", session.ETag)
+	h.linkServers(head)
 	head.Set("Content-Type", offerType)
 	head.Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusCreated)

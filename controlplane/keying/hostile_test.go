@@ -146,6 +146,100 @@ func TestEndlessFragments(t *testing.T) {
 	}
 }
 
+// A hello may be cut anew when it is said again, so its pieces repeat and overlap
+// each other: it is put together all the same. Where pieces contradict each
+// other, of whichever is believed there comes a handshake whose two sides agree,
+// or none.
+func TestFragmentsThatOverlap(t *testing.T) {
+	type piece struct {
+		from, to int
+		length   int  // said to be the whole, 0 for the truth
+		spoiled  bool // other contents
+		seq      uint16
+	}
+	for name, test := range map[string]struct {
+		pieces []piece
+		keyed  bool // must be
+	}{
+		"said twice":           {[]piece{{from: 0, to: 60}, {from: 0, to: 60}, {from: 60, to: -1}, {from: 60, to: -1}}, true},
+		"cut anew":             {[]piece{{from: 70, to: -1}, {from: 30, to: 90}, {from: 0, to: 50}}, true},
+		"one within another":   {[]piece{{from: 20, to: 40}, {from: 10, to: 50}, {from: 0, to: 60}, {from: 50, to: -1}}, true},
+		"byte by byte":         {nil, true},
+		"whole after a part":   {[]piece{{from: 50, to: 80}, {from: 0, to: -1}}, true},
+		"empty ones between":   {[]piece{{from: 0, to: 0}, {from: 0, to: 60}, {from: 60, to: 60}, {from: 60, to: -1}, {from: -1, to: -1}}, true},
+		"beyond the end":       {[]piece{{from: 0, to: 60}, {from: 60, to: -1, length: 70}, {from: 60, to: -1}}, true},
+		"other contents later": {[]piece{{from: 0, to: 60}, {from: 30, to: 60, spoiled: true}, {from: 60, to: -1}}, true},
+		"other contents first": {[]piece{{from: 30, to: 60, spoiled: true}, {from: 0, to: 60}, {from: 60, to: -1}}, false},
+		"another length first": {[]piece{{from: 0, to: 30, length: 4000}, {from: 0, to: 60}, {from: 60, to: -1}}, false},
+		"of the next message":  {[]piece{{from: 0, to: 60, seq: 1}, {from: 0, to: 60}, {from: 60, to: -1}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, Config{Timeout: 5 * time.Second})
+				c := r.join(1)
+				c.up = func(_ int, b []byte) (pieces [][]byte) {
+					if !isClientHello(b) {
+						return [][]byte{renumbered(b)}
+					}
+					body := b[recordHeader+handshakeHeader:]
+					at := func(i int) int { return (i + len(body) + 1) % (len(body) + 1) }
+					if test.pieces == nil {
+						for i := range body {
+							pieces = append(pieces, fragment(uint64(i), clientHello, 0, len(body), i, body[i:i+1]))
+						}
+					}
+					for i, p := range test.pieces {
+						from, to := at(p.from), at(p.to)
+						part := bytes.Clone(body[from:to])
+						for j := range part {
+							if p.spoiled {
+								part[j] ^= 0x55
+							}
+						}
+						length := len(body)
+						if p.length != 0 {
+							length = p.length
+						}
+						pieces = append(pieces, fragment(uint64(i), clientHello, p.seq, length, from, part))
+					}
+					return pieces
+				}
+				err := c.connect(10 * time.Second)
+				<-r.settled
+				synctest.Wait()
+				_, done, failed := r.outcome(1)
+				if test.keyed && (err != nil || !done) {
+					t.Errorf("no keys: client %v, server %v", err, failed)
+				}
+				if done {
+					r.mustAgree(c)
+				}
+				if len(r.keyer.pending) != 0 || r.keyer.Stats().Running != 0 {
+					t.Errorf("something is left: %+v", r.keyer.Stats())
+				}
+				c.close()
+			})
+		})
+	}
+}
+
+// renumbered gives the plaintext records of a datagram numbers that come after
+// those of any pieces.
+func renumbered(b []byte) []byte {
+	b = bytes.Clone(b)
+	for rest := b; len(rest) > 0; {
+		r, tail, ok := nextRecord(rest)
+		if !ok {
+			break
+		}
+		if r.epoch == 0 {
+			rest[9] += 2 // 512 more
+		}
+		rest = tail
+	}
+	return b
+}
+
 // Without a proof that the peer owns the certificate of its description, there
 // are no keys. The client is told by an alert, unless it is the one that fell
 // silent.

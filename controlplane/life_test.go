@@ -284,9 +284,11 @@ func heapInUse() uint64 {
 	return m.HeapInuse
 }
 
-func recorded(t *testing.T, name string) string {
+func recorded(t testing.TB, name string) string {
 	t.Helper()
 	body, err := os.ReadFile("sdp/testdata/" + name + ".sdp")
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return string(body)
 }

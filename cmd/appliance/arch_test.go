@@ -24,6 +24,7 @@ var policy = []room{
 	{"netopt/attr/attrtest", false, "netopt/attr", "the test that holds docs/abi to the declarations"},
 	{"netopt/metrics", false, "netopt/attr", "the table as OpenMetrics; nobody else knows Prometheus"},
 	{"netopt/config", false, "netopt/attr", "the table as files, read and watched"},
+	{"netopt/hostmetrics", false, "netopt/attr", "what the machine measures of itself; knows no media"},
 	{"netopt/host", false, "netopt/attr", "what the host has; says it through attributes"},
 
 	{"dataplane/clock", true, "", "instants; everything below the door counts in them"},
@@ -62,7 +63,7 @@ var policy = []room{
 	{"controlplane/admin", false, "controlplane/httpd netopt/attr netopt/metrics", "the operator's listener over the table; works without media"},
 
 	{"web", false, "", "files for browsers; speaks to the rest over HTTP only"},
-	{"cmd/appliance", false, "controlplane controlplane/admin controlplane/certs controlplane/httpd controlplane/keying controlplane/whip dataplane netopt/attr netopt/config netopt/host web",
+	{"cmd/appliance", false, "controlplane controlplane/admin controlplane/certs controlplane/httpd controlplane/keying controlplane/whip dataplane netopt/attr netopt/config netopt/host netopt/hostmetrics web",
 		"main: wiring, so it sees the faces of all, and below the data plane's door nothing"},
 
 	{"deploy", false, "", "unit file and image, and their test"},

@@ -13,6 +13,7 @@ import (
 	"sluice/netopt/attr"
 	"sluice/netopt/config"
 	"sluice/netopt/host"
+	"sluice/netopt/hostmetrics"
 )
 
 // attrs declares what belongs to the process as a whole.
@@ -40,6 +41,10 @@ var (
 		Path: "demo/stream", Mode: attr.Boot, Max: 64, Default: "demo", Check: whip.CheckStream, Since: "0.1",
 		Doc: "Name of the built-in stream; off for none.",
 	})
+	hostMetrics = attrs.Bool(attr.Decl{
+		Path: "host/metrics", Mode: attr.Boot, Default: "1", Since: "0.1",
+		Doc: "Whether the metrics below host are filled. Switch them off where a node exporter says the same.",
+	})
 	logLevel = attrs.Enum(attr.Decl{
 		Path: "log/level", Values: []string{"info", "debug", "warn", "error"}, Since: "0.1",
 		Doc: "The least important messages that are logged.",
@@ -48,7 +53,7 @@ var (
 
 // tables returns every declaration of the appliance.
 func tables() []*attr.Table {
-	return []*attr.Table{&attrs, &controlplane.Attrs, &dataplane.Attrs, &keying.Attrs, &host.Attrs, &certs.Attrs, &whip.Attrs, &config.Attrs}
+	return []*attr.Table{&attrs, &controlplane.Attrs, &dataplane.Attrs, &keying.Attrs, &host.Attrs, &hostmetrics.Attrs, &certs.Attrs, &whip.Attrs, &config.Attrs}
 }
 
 // parseListen reads "ADDRESS:PORT" or ":PORT", which is every address.

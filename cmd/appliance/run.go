@@ -29,6 +29,7 @@ import (
 	"sluice/netopt/attr"
 	"sluice/netopt/config"
 	"sluice/netopt/host"
+	"sluice/netopt/hostmetrics"
 	"sluice/web"
 )
 
@@ -141,6 +142,9 @@ func (a *appliance) start() error {
 	a.service, err = controlplane.Start(controlplane.Config{Tree: a.tree, Log: a.log, Listen: media, Candidates: a.candidates})
 	if err != nil {
 		return err
+	}
+	if hostMetrics.Get(a.tree) {
+		a.tree.Collect(hostmetrics.Host{Root: "/"}.Collect)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.endDemo = cancel

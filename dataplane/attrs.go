@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sluice/dataplane/engine"
+	"sluice/dataplane/internal/shard"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
 	"sluice/dataplane/wire"
@@ -71,6 +72,26 @@ var (
 		Doc: `By how much a packet is padded at most (RTP padding), so that the packets of a frame have one size and leave as one
 			message. 0 sends packets as they came. A packet has the same padding for all viewers and whenever it is sent again.`,
 	})
+	gsoAttr = Attrs.Bool(attr.Decl{
+		Path: "dataplane/gso", Mode: attr.RW, Default: "1", Since: "0.1",
+		Doc: `Whether packets for one viewer go to the kernel as one message (UDP_SEGMENT). It is used where a test at start found
+			that the kernel does it right; where the kernel refuses it later, each packet goes alone until 0 and 1 are written.`,
+	})
+	groAttr = Attrs.Bool(attr.Decl{
+		Path: "dataplane/gro", Mode: attr.RW, Default: "1", Since: "0.1",
+		Doc: `Whether datagrams that the kernel has merged are received as one (UDP_GRO), where a test at start found that it works.
+			Writing 0 can lose those that wait to be read at that moment.`,
+	})
+	timestampsAttr = Attrs.Bool(attr.Decl{
+		Path: "dataplane/timestamps", Mode: attr.RW, Default: "1", Since: "0.1",
+		Doc: `Whether the kernel tells when a datagram came (SO_TIMESTAMPNS), where a test at start found that it works. Without, a
+			datagram comes when it is read, which feedback to publishers then shows as jitter.`,
+	})
+	spinAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/spin_us", Unit: "us", Mode: attr.RW, Min: 0, Max: 10000, Default: "0", Since: "0.1",
+		Doc: `How long a shard asks for work before it sleeps. Waking a sleeping CPU takes tens of microseconds, which every packet
+			that meets it awake saves. It asks only while packets come within that time of each other; loop_seconds, stage spin, is what it costs.`,
+	})
 	keyframeAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/keyframe_interval_ms", Unit: "ms", Mode: attr.RW, Min: 50, Max: 60000, Default: "500", Since: "0.1",
 		Doc: "A publisher is asked for a keyframe at most once in this time, however many viewers want one.",
@@ -135,7 +156,7 @@ func gauge(name, unit, doc string) attr.Gauge {
 }
 
 // settings reads what can change while the plane runs.
-func settings(t *attr.Tree) engine.Settings {
+func (p *Plane) settings(t *attr.Tree) shard.Settings {
 	ms := func(a attr.Attr[int64]) time.Duration { return time.Duration(a.Get(t)) * time.Millisecond }
 	us := func(a attr.Attr[int64]) time.Duration { return time.Duration(a.Get(t)) * time.Microsecond }
 	set := engine.DefaultSettings()
@@ -151,7 +172,12 @@ func settings(t *attr.Tree) engine.Settings {
 	set.TrainMax = int(trainMaxAttr.Get(t))
 	set.TrainHold = time.Duration(trainHoldAttr.Get(t)) * time.Microsecond
 	set.PadMax = int(padMaxAttr.Get(t))
-	return set
+	set.ShortTails = p.able.EqualTrains != nil
+	return shard.Settings{
+		Engine: set,
+		Accel:  pkt.Accel{GSO: gsoAttr.Get(t), GRO: groAttr.Get(t), Timestamps: timestampsAttr.Get(t)},
+		Spin:   time.Duration(spinAttr.Get(t)) * time.Microsecond,
+	}
 }
 
 func powerOfTwo(n int) int {
@@ -166,7 +192,7 @@ func powerOfTwo(n int) int {
 // the figures.
 func (p *Plane) follow(t *attr.Tree) {
 	t.Watch("dataplane", func(string, string) {
-		set := settings(t)
+		set := p.settings(t)
 		for _, s := range p.shards {
 			s.Configure(set)
 		}

@@ -51,6 +51,12 @@ var (
 	receiveQueueGauge = gauge("receive_queue_bytes", "bytes", "What waits in the kernel's receive queues of the media port, with the kernel's bookkeeping.")
 	receiveRoomGauge  = gauge("receive_queue_max_bytes", "bytes", "How much may wait there: the receive buffers that the kernel granted.")
 	sendQueueGauge    = gauge("send_queue_bytes", "bytes", "What the kernel has of the media port and the network device has not sent yet.")
+	rxMessages        = counter("rx_messages", "messages", "Messages received: single datagrams, and trains of them that the kernel merged.")
+	txMessages        = counter("tx_messages", "messages", "Messages sent: single packets and trains. tx_packets / tx_messages is the mean length of a train.")
+	gsoFallbacks      = counter("gso_fallbacks", "fallbacks", "Times that the kernel stopped taking trains from a shard.")
+	gsoShards         = gauge("gso_shards", "shards", "Shards that send trains as one message.")
+	groShards         = gauge("gro_shards", "shards", "Shards that receive merged datagrams as one message.")
+	timestampsShards  = gauge("timestamps_shards", "shards", "Shards that get receive times from the kernel.")
 	overflowCounter   = counter("receive_overflow_packets", "packets", "Datagrams that the kernel dropped because a receive buffer of the media port was full.")
 )
 
@@ -81,6 +87,20 @@ func collectNumbers(s *attr.Sample, st *engine.Stats) {
 	receiveRoomGauge.Add(s, float64(socket.ReceiveBuffer))
 	sendQueueGauge.Add(s, float64(socket.SendQueue))
 	overflowCounter.Add(s, socket.Overflows)
+	rxMessages.Add(s, socket.RxMessages)
+	txMessages.Add(s, socket.TxMessages)
+	gsoFallbacks.Add(s, socket.GSOFallbacks)
+	gsoShards.Add(s, oneIf(socket.Uses.GSO))
+	groShards.Add(s, oneIf(socket.Uses.GRO))
+	timestampsShards.Add(s, oneIf(socket.Uses.Timestamps))
+}
+
+// oneIf is what a shard adds to the number of those that do something.
+func oneIf(does bool) float64 {
+	if does {
+		return 1
+	}
+	return 0
 }
 
 // observe exports a histogram. A bucket counts as what its middle is.

@@ -26,6 +26,7 @@ type Plane struct {
 	arenas [][]byte
 	port   uint16
 	cpus   []int
+	able   udp.Abilities
 	events sync.WaitGroup
 	close  sync.Once
 }
@@ -40,7 +41,7 @@ func Start(listen netip.AddrPort, tree *attr.Tree, handle func(msg.Event)) (*Pla
 	if n == 0 {
 		n = len(cpus)
 	}
-	p := &Plane{cpus: cpus}
+	p := &Plane{cpus: cpus, able: udp.SelfTest()}
 	// A shard's thread never yields its processor to others while it is busy:
 	// the runtime and the control plane need theirs.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), n+2))
@@ -71,6 +72,7 @@ func (p *Plane) newShard(i, n int, listen netip.AddrPort, epoch time.Time, tree 
 	socket, err := udp.Listen(listen, udp.Options{
 		ReceiveBuffer: int(receiveBufferAttr.Get(tree)),
 		SendBuffer:    int(sendBufferAttr.Get(tree)),
+		Able:          p.able,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("media %v: %w", listen, err)
@@ -85,7 +87,7 @@ func (p *Plane) newShard(i, n int, listen netip.AddrPort, epoch time.Time, tree 
 		Streams:   2 * int(MaxStreams.Get(tree)),
 		Seed:      binary.NativeEndian.Uint64(seed[:]),
 		NTPOrigin: clock.FromWall(epoch),
-	}, settings(tree))
+	}, p.settings(tree).Engine)
 	cpu := -1
 	if pinAttr.Get(tree) {
 		cpu = p.cpus[i%len(p.cpus)]
@@ -95,6 +97,7 @@ func (p *Plane) newShard(i, n int, listen netip.AddrPort, epoch time.Time, tree 
 		socket.Close()
 		return nil, err
 	}
+	s.Configure(p.settings(tree))
 	return s, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"sluice/dataplane/engine"
 	"sluice/dataplane/history"
 	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
 	"sluice/dataplane/wire"
 )
 
@@ -156,6 +157,27 @@ func TestLowerResendLimitHolds(t *testing.T) {
 	b.timers()
 	if n := ask(); n != 2 {
 		t.Errorf("%d sent again in the next second, want 2", n)
+	}
+}
+
+// TestStartOnTheKeyframeThatComes: with a start age of 0 a viewer waits for a
+// keyframe, and starts on it though it was held for the rest of its frame; one
+// who comes later does not.
+func TestStartOnTheKeyframeThatComes(t *testing.T) {
+	b := newBurst(t, 1, 1)
+	b.configure(func(s *engine.Settings) { s.StartAge, s.TrainHold = 0, 20*time.Millisecond })
+	frame := b.frame(true)
+	b.handle(0, frame[:3])
+	b.now = b.now.Add(time.Millisecond)
+	if b.handle(0, frame[3:]); b.engines[0].Counters.Forwarded != packetsInFrame {
+		t.Errorf("%d packets forwarded of a keyframe of %d", b.engines[0].Counters.Forwarded, packetsInFrame)
+	}
+	b.now = b.now.Add(time.Millisecond)
+	late := b.join(0, 2, msg.AddSession{Send: []msg.Send{{Route: burstRoute, Kind: msg.Video, ClockRate: 90000, PT: burstViewerPT, SSRC: 99}}})
+	before := b.engines[0].Counters.Forwarded
+	b.handle(0, []pkt.Datagram{late.check(2)})
+	if b.handle(0, b.frame(false)); b.engines[0].Counters.Forwarded-before != packetsInFrame {
+		t.Errorf("%d packets forwarded: the late viewer starts on a keyframe of before", b.engines[0].Counters.Forwarded-before)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"sluice/dataplane/histogram"
 	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
 	"sluice/dataplane/wire"
 )
 
@@ -65,12 +66,13 @@ const (
 	StageTimers
 	StageFanOut // rewriting and protecting
 	StageSend   // handing batches to the kernel
+	StageSpin   // asking for work instead of sleeping
 	StageSleep
 	NumStages
 )
 
 func (s Stage) String() string {
-	return [...]string{"receive", "decrypt", "relay", "commands", "timers", "fan_out", "send", "sleep"}[s]
+	return [...]string{"receive", "decrypt", "relay", "commands", "timers", "fan_out", "send", "spin", "sleep"}[s]
 }
 
 // Queue is a queue between a shard and others.
@@ -86,8 +88,12 @@ const (
 
 func (q Queue) String() string { return [...]string{"commands", "events", "relays"}[q] }
 
-// Socket is what the kernel says of a shard's socket (SO_MEMINFO, socket(7)).
+// Socket is what a shard's socket did, and what the kernel says of it
+// (SO_MEMINFO, socket(7)).
 type Socket struct {
+	Uses                        pkt.Accel
+	RxMessages, TxMessages      uint64 // single datagrams, and trains of them
+	GSOFallbacks                uint64 // times that the kernel stopped taking trains
 	ReceiveQueue, ReceiveBuffer int    // bytes that wait, and may
 	SendQueue, SendBuffer       int    // likewise, on the way out
 	Overflows                   uint64 // datagrams dropped because the receive buffer was full

@@ -51,6 +51,7 @@ type Settings struct {
 	ResendPerSecond int           // retransmissions to one viewer of one route at most
 	TrainMax        int           // packets of one message to the kernel, 1 to pkt.MaxRunPackets
 	TrainHold       time.Duration // a video packet waits so long for the end of its frame; 0 is not at all
+	ShortTails      bool          // trains end with a shorter packet: a kernel damages those that do not
 	PadMax          int           // bytes of padding that bring a packet to its train's size, at most
 	Nack            feedback.Limits
 	Deadlines       msg.Deadlines // of routes that have none of their own

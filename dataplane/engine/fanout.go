@@ -150,11 +150,12 @@ func (e *Engine) catchUp(r *route, eg *egress, l *link, path *pkt.Path, tx *pkt.
 }
 
 // start decides where a viewer begins: on the newest keyframe if that is young
-// enough, else when the next one comes, which is asked for; audio at once.
+// enough or has just come, else when the next one comes, which is asked for;
+// audio at once.
 func (e *Engine) start(r *route, eg *egress) bool {
 	at := r.ring.Head() - 1
 	if r.kind == msg.Video {
-		if !r.hasKey || r.keyAt < r.ring.Tail() || e.now.Sub(e.keyframe(r).Arrived) > e.set.StartAge {
+		if !r.hasKey || r.keyAt < r.ring.Tail() || r.keyAt < r.fresh && e.now.Sub(e.keyframe(r).Arrived) > e.set.StartAge {
 			e.requestKeyframe(r)
 			return false
 		}

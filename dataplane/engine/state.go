@@ -149,6 +149,7 @@ type route struct {
 
 	egresses []pkt.Handle
 	ready    uint64 // position in the history up to which viewers are served
+	fresh    uint64 // position from which on packets are served for the first time
 	held     bool   // is in the engine's held
 	injected uint64 // highest extended sequence number of an injected source
 	first    int    // who is served first; rotates

@@ -6,6 +6,8 @@ type Shape struct {
 	Packets int // of one train at most
 	Pad     int // bytes that one packet may grow by
 	Size    int // of a packet with padding at most, counted as size does
+	// ShortTail makes the last packet of a train shorter than the others.
+	ShortTail bool
 }
 
 // Level gives the packets in [from, to) padding, so that they line up as few
@@ -38,8 +40,12 @@ func (r *Ring) levelTrain(from, to uint64, s Shape) uint64 {
 		}
 		low, high = min(size, low), max(size, high)
 	}
+	last := next - 1
+	if s.ShortTail && last > from && r.size(last) == high && high < s.Size {
+		high++
+	}
 	if low < high {
-		r.fill(from, next-1, high)
+		r.fill(from, last, high)
 	}
 	return next
 }

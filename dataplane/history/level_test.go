@@ -60,6 +60,24 @@ func TestLevel(t *testing.T) {
 	}
 }
 
+// TestLevelShortTail: where trains must not end with a packet as long as the
+// others, those grow by a byte.
+func TestLevelShortTail(t *testing.T) {
+	shape := Shape{Packets: 8, Pad: 16, Size: 1400, ShortTail: true}
+	for _, c := range []struct{ sizes, want []int }{
+		{[]int{1200, 1200, 1200}, []int{1201, 1201, 1200}},
+		{[]int{1199, 1199, 1200}, []int{1201, 1201, 1200}},
+		{[]int{1200, 1199, 1199}, []int{1200, 1200, 1199}},
+		{[]int{1200, 1200, 80}, []int{1200, 1200, 80}},
+		{[]int{1200}, []int{1200}},
+		{[]int{1400, 1400}, []int{1400, 1400}}, // no room: the kernel gets them one by one
+	} {
+		if got, _ := levelled(shape, c.sizes...); !slices.Equal(got, c.want) {
+			t.Errorf("%v become %v, want %v", c.sizes, got, c.want)
+		}
+	}
+}
+
 // TestLevelCountsExtensions: a packet with a header extension more is longer by
 // whole words and a word of head.
 func TestLevelCountsExtensions(t *testing.T) {

@@ -230,9 +230,14 @@ type SessionClosed struct {
 	Reason CloseReason
 }
 
-func (PairSelected) event()  {}
-func (Punt) event()          {}
-func (SessionClosed) event() {}
+// SegmentationLost says that the kernel stopped taking trains from a shard, which
+// sends each packet alone from now on. May be lost: it informs, and is counted.
+type SegmentationLost struct{ Shard int }
+
+func (PairSelected) event()     {}
+func (Punt) event()             {}
+func (SessionClosed) event()    {}
+func (SegmentationLost) event() {}
 
 // CloseReason says why the engine ended a session.
 type CloseReason uint8

@@ -191,6 +191,36 @@ func TestSocketsWake(t *testing.T) {
 	}
 }
 
+// Ready tells of each edge once, and never sleeps.
+func TestReady(t *testing.T) {
+	p := newPoller(t)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	if p.Ready() {
+		t.Error("ready before there is anything")
+	}
+	if err := p.Add(pair[0]); err != nil {
+		t.Fatal(err)
+	}
+	for _, edge := range []func(){
+		func() {}, // a new socket can be written to
+		func() { unix.Write(pair[1], []byte("x")) },
+		func() { p.Sleep(forever, func() bool { p.Wake(); return false }) },
+	} {
+		edge()
+		if !p.Ready() {
+			t.Error("an edge is not told")
+		}
+		if p.Ready() {
+			t.Error("an edge is told twice")
+		}
+	}
+}
+
 func TestCloseGivesDescriptorsBack(t *testing.T) {
 	before := descriptors(t)
 	p, err := New()

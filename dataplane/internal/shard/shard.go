@@ -48,10 +48,12 @@ type Shard struct {
 	lapped clock.Time // when the current stage began
 	tx     *pkt.Batch
 	unsent bool // tx waits for the socket to take more
+	accel  pkt.Accel
+	spin   spinner
 
 	peers    []*Shard                // all shards, by index
 	inbox    []*ring.SPSC[relayItem] // from each other shard
-	commands chan any                // msg.Command, inspect or engine.Settings
+	commands chan any                // msg.Command, inspect or Settings
 	events   chan msg.Event
 	stop     chan struct{}
 	done     chan struct{}
@@ -113,8 +115,15 @@ func (s *Shard) Start(peers []*Shard) {
 // does nothing once the shard has stopped. Safe for concurrent use.
 func (s *Shard) Command(c msg.Command) { s.post(c) }
 
-// Configure changes the engine's settings. Safe for concurrent use.
-func (s *Shard) Configure(set engine.Settings) { s.post(set) }
+// Settings can change at any time.
+type Settings struct {
+	Engine engine.Settings
+	Accel  pkt.Accel     // what is wished of the kernel
+	Spin   time.Duration // how long to ask for work before sleeping; 0 is not at all
+}
+
+// Configure changes the settings. Safe for concurrent use.
+func (s *Shard) Configure(set Settings) { s.post(set) }
 
 // Inspect returns a picture of the engine, nil when the shard does not answer
 // within a second or has stopped. Safe for concurrent use.
@@ -168,13 +177,15 @@ func (s *Shard) run() {
 	defer s.release()
 	s.lapped = s.now()
 	for !s.stopping() {
-		if s.turn() {
+		if s.turn() || s.spun() {
 			continue
 		}
+		began := s.lapped
 		if err := s.poller.Sleep(s.timeout(), s.idle); err != nil {
 			panic(fmt.Sprintf("shard %d: %v", s.index, err))
 		}
 		s.lap(engine.StageSleep)
+		s.spin.slept(s.lapped.Sub(began))
 	}
 }
 
@@ -253,7 +264,7 @@ func (s *Shard) timeout() time.Duration {
 // reports.
 func (s *Shard) receive() (more bool) {
 	for range receiveBudget {
-		rx, truncated := s.socket.Receive(s.origin)
+		rx, truncated := s.socket.Receive(s.origin, s.lapped)
 		now := s.lap(engine.StageReceive)
 		s.engine.Counters.Drops[wire.DropTruncated] += uint64(truncated)
 		if len(rx)+truncated == 0 {
@@ -269,8 +280,9 @@ func (s *Shard) receive() (more bool) {
 // stats is a picture of the engine, with what only the shell can see.
 func (s *Shard) stats() *engine.Stats {
 	st := s.engine.Stats()
-	m := s.socket.Memory()
+	m, c := s.socket.Memory(), &s.socket.Counters
 	st.Loop.Socket = engine.Socket{
+		Uses: s.socket.Uses(), RxMessages: c.RxMessages, TxMessages: c.TxMessages, GSOFallbacks: c.Fallbacks,
 		ReceiveQueue: int(m.ReceiveQueue), ReceiveBuffer: int(m.ReceiveBuffer),
 		SendQueue: int(m.SendQueue), SendBuffer: int(m.SendBuffer), Overflows: uint64(m.Overflows),
 	}
@@ -289,8 +301,8 @@ func (s *Shard) takeCommands() (some bool) {
 		switch c := (<-s.commands).(type) {
 		case msg.Command:
 			s.engine.HandleCommand(s.lapped, c)
-		case engine.Settings:
-			s.engine.Configure(c)
+		case Settings:
+			s.configure(&c)
 		case inspect:
 			c.reply <- s.stats()
 		}
@@ -299,6 +311,17 @@ func (s *Shard) takeCommands() (some bool) {
 		some = true
 	}
 	return some
+}
+
+// configure leaves accelerators alone that are wished as before: what the kernel
+// stopped taking is not tried again because something else changed.
+func (s *Shard) configure(set *Settings) {
+	s.engine.Configure(set.Engine)
+	s.spin.limit = set.Spin
+	if set.Accel != s.accel {
+		s.accel = set.Accel
+		s.socket.Use(set.Accel)
+	}
 }
 
 func (s *Shard) takeRelays() (some bool) {
@@ -349,7 +372,11 @@ func (s *Shard) transmit() {
 			}
 			s.lap(engine.StageFanOut)
 		}
+		before := s.socket.Counters.Fallbacks
 		done, dropped := s.socket.Send(s.tx)
+		if s.socket.Counters.Fallbacks != before {
+			s.tell(msg.SegmentationLost{Shard: s.index})
+		}
 		s.engine.Counters.Drops[wire.DropTransmit] += uint64(dropped)
 		now := s.lap(engine.StageSend)
 		if s.unsent = !done; s.unsent {
@@ -357,6 +384,14 @@ func (s *Shard) transmit() {
 		}
 		s.engine.HandleSent(now)
 		s.tx.Reset()
+	}
+}
+
+// tell reports an event that may be lost.
+func (s *Shard) tell(ev msg.Event) {
+	select {
+	case s.events <- ev:
+	default:
 	}
 }
 

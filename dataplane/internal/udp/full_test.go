@@ -32,6 +32,7 @@ func TestSendToFullSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	s.Use(every)
 	b := newBatch()
 	want := mixed(t, b, path("10.9.0.2", peer.Port(), "10.9.0.1"))
 
@@ -55,7 +56,7 @@ func TestSendToFullSocket(t *testing.T) {
 	}
 	got := receive(t, peer, len(want))
 	checkPackets(t, got, want)
-	if !s.Segments() {
+	if !s.Uses().GSO {
 		t.Error("a full socket ended segmentation")
 	}
 }

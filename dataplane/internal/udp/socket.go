@@ -8,20 +8,32 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/dataplane/pkt"
 )
 
 // Socket is one non-blocking UDP socket. It belongs to one thread.
 type Socket struct {
 	fd   int
 	port uint16
+	able Abilities
 	rx   receiver
 	tx   transmitter
+	// Counters are the owner's to read.
+	Counters Counters
+}
+
+// Counters count up from a socket's start.
+type Counters struct {
+	RxMessages, TxMessages uint64 // single datagrams and trains
+	Fallbacks              uint64 // times that the kernel stopped taking trains
 }
 
 // Options of a socket. Buffer sizes are in bytes; the kernel may grant less
 // (net.core.rmem_max, socket(7)).
 type Options struct {
 	ReceiveBuffer, SendBuffer int
+	Able                      Abilities // what SelfTest found; nothing else is ever used
 }
 
 // Listen opens a socket that shares its port with others of the process
@@ -41,7 +53,7 @@ func Listen(addr netip.AddrPort, o Options) (*Socket, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("getsockname: %w", err)
 	}
-	s := &Socket{fd: fd, port: uint16(bound.(*unix.SockaddrInet6).Port)}
+	s := &Socket{fd: fd, port: uint16(bound.(*unix.SockaddrInet6).Port), able: o.Able}
 	s.rx.init()
 	s.tx.init()
 	return s, nil
@@ -55,7 +67,6 @@ func prepare(fd int, addr netip.AddrPort, o Options) error {
 		{"SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1},
 		{"IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0},
 		{"IPV6_RECVPKTINFO", unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1},
-		{"SO_TIMESTAMPNS", unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1},
 		{"SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuffer},
 		{"SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, o.SendBuffer},
 	} {
@@ -75,6 +86,31 @@ func prepare(fd int, addr netip.AddrPort, o Options) error {
 		return fmt.Errorf("bind %v: %w", addr, err)
 	}
 	return nil
+}
+
+// Use switches accelerators: those that are wished and that the kernel does
+// right. A new socket uses none. What the kernel refuses is not used; that it
+// stopped segmenting while it ran is forgotten. Datagrams that came merged and
+// are not read yet when GRO ends are lost, and counted as truncated.
+func (s *Socket) Use(wish pkt.Accel) {
+	s.rx.gro = s.option(unix.SOL_UDP, unix.UDP_GRO, wish.GRO && s.able.GRO == nil)
+	s.rx.timestamps = s.option(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, wish.Timestamps && s.able.Timestamps == nil)
+	s.tx.segments = segmentation(wish.GSO, &s.able)
+	s.tx.suspect = noDoubt
+}
+
+// option switches a socket option and returns whether it is on now.
+func (s *Socket) option(level, opt int, on bool) bool {
+	value := 0
+	if on {
+		value = 1
+	}
+	return unix.SetsockoptInt(s.fd, level, opt, value) == nil && on
+}
+
+// Uses returns which accelerators are in use.
+func (s *Socket) Uses() pkt.Accel {
+	return pkt.Accel{GSO: s.tx.segments != alone, GRO: s.rx.gro, Timestamps: s.rx.timestamps}
 }
 
 // FD returns the descriptor, for polling.

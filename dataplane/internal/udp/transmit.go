@@ -15,13 +15,33 @@ const txChunk = 16
 
 const txControl = 64 // IPV6_PKTINFO 40 bytes, UDP_SEGMENT 24
 
+// segments says which runs leave as one message.
+type segments uint8
+
+const (
+	alone     segments = iota // none: each packet is a message
+	shortTail                 // those whose last packet is shorter than the others
+	whole                     // all
+)
+
+// segmentation chooses by what is wished and what the kernel does right.
+func segmentation(wish bool, able *Abilities) segments {
+	switch {
+	case !wish || able.ShortTails != nil:
+		return alone
+	case able.EqualTrains != nil:
+		return shortTail
+	}
+	return whole
+}
+
 type transmitter struct {
 	hdrs    [txChunk]mmsghdr
 	iovs    [txChunk]unix.Iovec
 	names   [txChunk]unix.RawSockaddrInet6
 	control [txChunk][txControl]byte
-	noGSO   bool
-	suspect bool // noGSO is a guess that the next packet confirms or refutes
+	segments
+	suspect segments // what segments was, while it is alone on a suspicion that the next packet confirms or refutes
 
 	// Where sending stands in the batch: packets of run, from offset on.
 	run    int
@@ -43,8 +63,11 @@ func (t *transmitter) init() {
 	}
 }
 
-// Send sends the batch's runs, each as one UDP_SEGMENT message while the kernel
-// takes those. It returns false when the kernel takes no more now (EAGAIN);
+// noDoubt is a suspect that is none.
+const noDoubt = alone
+
+// Send sends the batch's runs, each as one UDP_SEGMENT message where those are in
+// use. It returns false when the kernel takes no more now (EAGAIN);
 // calling again with the same batch goes on where it stopped. dropped counts
 // packets that the kernel refused for good.
 //
@@ -57,7 +80,11 @@ func (s *Socket) Send(b *pkt.Batch) (done bool, dropped int) {
 		sent, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&t.hdrs[0])), uintptr(n), unix.MSG_DONTWAIT, 0, 0)
 		switch {
 		case errno == 0:
-			t.suspect = false
+			s.Counters.TxMessages += uint64(sent)
+			if t.suspect != noDoubt {
+				t.suspect = noDoubt
+				s.Counters.Fallbacks++
+			}
 			for range int(sent) {
 				t.advance(runs)
 			}
@@ -77,10 +104,11 @@ func (s *Socket) Send(b *pkt.Batch) (done bool, dropped int) {
 //
 //hot:path
 func (t *transmitter) entry(r *pkt.Run, offset int32) int32 {
-	if t.noGSO {
-		return min(r.Segment, r.Len-offset)
+	left := r.Len - offset
+	if t.segments == whole || t.segments == shortTail && left%r.Segment != 0 {
+		return left
 	}
-	return r.Len - offset
+	return min(r.Segment, left)
 }
 
 // fill makes entries from where sending stands, up to a chunk.
@@ -128,16 +156,13 @@ func (s *Socket) refused(runs []pkt.Run, errno unix.Errno) (dropped int) {
 	t := &s.tx
 	r := &runs[t.run]
 	if t.entry(r, t.offset) > r.Segment && (errno == unix.EIO || errno == unix.EINVAL) {
-		t.noGSO, t.suspect = true, true
+		t.segments, t.suspect = alone, t.segments
 		return 0
 	}
-	if t.suspect {
-		t.noGSO, t.suspect = false, false
+	if t.suspect != noDoubt {
+		t.segments, t.suspect = t.suspect, noDoubt
 	}
 	left := pkt.Run{Len: r.Len - t.offset, Segment: r.Segment}
 	t.run, t.offset = t.run+1, 0
 	return left.Packets()
 }
-
-// Segments reports whether runs go out as one message each.
-func (s *Socket) Segments() bool { return !s.tx.noGSO }

@@ -3,6 +3,8 @@ package udp
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -22,8 +24,11 @@ func listen(t *testing.T, addr string) *Socket {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	s.Use(every)
 	return s
 }
+
+var every = pkt.Accel{GSO: true, GRO: true, Timestamps: true}
 
 func ip(s string) [16]byte { return netip.MustParseAddr(s).As16() }
 
@@ -77,17 +82,19 @@ func receive(t *testing.T, s *Socket, n int) []pkt.Datagram {
 	t.Helper()
 	var all []pkt.Datagram
 	for len(all) < n {
-		wait(t, s, unix.POLLIN)
-		rx, truncated := s.Receive(time.Unix(0, 0))
+		rx, truncated := s.Receive(time.Unix(0, 0), 0)
 		if truncated != 0 {
 			t.Fatalf("%d truncated", truncated)
+		}
+		if len(rx) == 0 {
+			wait(t, s, unix.POLLIN)
 		}
 		for _, d := range rx {
 			d.Data = bytes.Clone(d.Data)
 			all = append(all, d)
 		}
 	}
-	if rx, _ := s.Receive(time.Unix(0, 0)); len(all) > n || rx != nil {
+	if rx, _ := s.Receive(time.Unix(0, 0), 0); len(all) > n || rx != nil {
 		t.Fatalf("%d datagrams and %d more, want %d", len(all), len(rx), n)
 	}
 	return all
@@ -154,7 +161,7 @@ func TestReceiveOrigin(t *testing.T) {
 	before := time.Now()
 	s.Send(b)
 	wait(t, s, unix.POLLIN)
-	rx, _ := s.Receive(before.Add(-time.Hour))
+	rx, _ := s.Receive(before.Add(-time.Hour), 0)
 	if len(rx) != 1 || rx[0].Arrived < clock.Time(time.Hour) || rx[0].Arrived > clock.Time(time.Since(before)+time.Hour) {
 		t.Errorf("%v, sent one hour after the origin", rx)
 	}
@@ -165,7 +172,7 @@ func TestReceiveTruncated(t *testing.T) {
 	s := listen(t, "[::1]:0")
 	b := newBatch()
 	to := path("::1", s.Port(), "::1")
-	for i, size := range []int{rxBuffer + 1, rxBuffer, 0x4000, 1, rxBuffer + 1} {
+	for i, size := range []int{maxDatagram + 1, maxDatagram, 0x4000, 1, maxDatagram + 1} {
 		// Ports differ, so that no two join in a run.
 		other := listen(t, "[::1]:0")
 		commit(t, b, to, packet(i, size))
@@ -178,13 +185,13 @@ func TestReceiveTruncated(t *testing.T) {
 	truncated := 0
 	for len(sizes)+truncated < 5 {
 		wait(t, s, unix.POLLIN)
-		rx, cut := s.Receive(time.Unix(0, 0))
+		rx, cut := s.Receive(time.Unix(0, 0), 0)
 		truncated += cut
 		for _, d := range rx {
 			sizes = append(sizes, len(d.Data))
 		}
 	}
-	if truncated != 3 || len(sizes) != 2 || sizes[0] != rxBuffer || sizes[1] != 1 {
+	if truncated != 3 || len(sizes) != 2 || sizes[0] != maxDatagram || sizes[1] != 1 {
 		t.Errorf("%d truncated, sizes of the others %v", truncated, sizes)
 	}
 }
@@ -237,7 +244,7 @@ func TestSendRuns(t *testing.T) {
 				}
 				b.Reset()
 			}
-			if !s.Segments() {
+			if !s.Uses().GSO {
 				t.Error("runs no longer go as one message, and nothing failed")
 			}
 		})
@@ -284,14 +291,14 @@ func TestSendWithoutSegmentation(t *testing.T) {
 		b.Reset()
 	}
 	send()
-	if !s.Segments() {
+	if !s.Uses().GSO {
 		t.Fatal("this kernel does not segment at all")
 	}
 	if err := unix.SetsockoptInt(s.FD(), unix.SOL_SOCKET, unix.SO_NO_CHECK, 1); err != nil {
 		t.Fatal(err)
 	}
 	send()
-	if s.Segments() {
+	if s.Uses().GSO {
 		t.Error("the kernel segments without checksums: this test needs another way to stop it")
 	}
 	send()
@@ -299,8 +306,8 @@ func TestSendWithoutSegmentation(t *testing.T) {
 	for range 4 {
 		commit(t, b, path("127.0.0.1", 9, "192.0.2.1"), packet(0, 500))
 	}
-	if done, dropped := s.Send(b); !done || dropped != 4 || s.Segments() {
-		t.Errorf("to a bad destination: done %v, %d dropped, segments %v", done, dropped, s.Segments())
+	if done, dropped := s.Send(b); !done || dropped != 4 || s.Uses().GSO {
+		t.Errorf("to a bad destination: done %v, %d dropped, segments %v", done, dropped, s.Uses().GSO)
 	}
 }
 
@@ -338,7 +345,7 @@ func TestSendRefused(t *testing.T) {
 				t.Errorf("done %v, %d dropped, want %d", done, dropped, rounds*c.packets)
 			}
 			checkPackets(t, receive(t, peer, len(want)), want)
-			if !s.Segments() {
+			if !s.Uses().GSO {
 				t.Error("one bad destination ended segmentation for all")
 			}
 		})
@@ -362,7 +369,7 @@ func TestSendAndReceiveAllocateNothing(t *testing.T) {
 	n := testing.AllocsPerRun(20, func() {
 		s.Send(b)
 		for got := 0; got < 40; {
-			rx, _ := peer.Receive(time.Time{})
+			rx, _ := peer.Receive(time.Time{}, 0)
 			got += len(rx)
 		}
 	})
@@ -393,4 +400,143 @@ func TestListenOnBothVersions(t *testing.T) {
 	commit(t, b, path("::1", s.Port(), "::1"), packet(6, 100))
 	client.Send(b)
 	checkPackets(t, receive(t, s, 2), [][]byte{packet(4, 100), packet(6, 100)})
+}
+
+// With every combination of accelerators on either side, the same packets arrive
+// in the same order; what differs is how many messages they are.
+func TestEveryCombination(t *testing.T) {
+	for bits := range 8 {
+		use := pkt.Accel{GSO: bits&1 != 0, GRO: bits&2 != 0, Timestamps: bits&4 != 0}
+		t.Run(fmt.Sprintf("%+v", use), func(t *testing.T) {
+			s, peer := listen(t, "[::]:0"), listen(t, "[::]:0")
+			for _, now := range []pkt.Accel{every, use, {}, use} { // switched while they run
+				s.Use(now)
+				peer.Use(now)
+				if s.Uses() != now {
+					t.Fatalf("uses %+v, want %+v", s.Uses(), now)
+				}
+				s.Counters, peer.Counters = Counters{}, Counters{}
+				b := newBatch()
+				want := mixed(t, b, path("127.0.0.1", peer.Port(), "127.0.0.1"))
+				if done, dropped := s.Send(b); !done || dropped != 0 {
+					t.Fatalf("done %v, %d dropped", done, dropped)
+				}
+				checkPackets(t, receive(t, peer, len(want)), want)
+				sent, received := len(want), len(want)
+				if now.GSO {
+					sent = len(b.Runs())
+				}
+				if now.GSO && now.GRO {
+					received = sent
+				}
+				if s.Counters.TxMessages != uint64(sent) || peer.Counters.RxMessages != uint64(received) {
+					t.Errorf("%+v: %d messages sent, %d received, want %d and %d", now, s.Counters.TxMessages, peer.Counters.RxMessages, sent, received)
+				}
+			}
+		})
+	}
+}
+
+// Without receive times of the kernel, datagrams come when they are read.
+func TestReceiveTimes(t *testing.T) {
+	s := listen(t, "[::1]:0")
+	for _, stamps := range []bool{true, false} {
+		s.Use(pkt.Accel{Timestamps: stamps})
+		b := newBatch()
+		commit(t, b, path("::1", s.Port(), "::1"), packet(0, 100))
+		s.Send(b)
+		wait(t, s, unix.POLLIN)
+		rx, _ := s.Receive(time.Unix(0, 0), 77)
+		if len(rx) != 1 || (rx[0].Arrived == 77) == stamps {
+			t.Errorf("timestamps %v: %v", stamps, rx)
+		}
+	}
+}
+
+// A kernel that damages trains of equal packets gets none.
+func TestShortTailsOnly(t *testing.T) {
+	damages := Abilities{EqualTrains: errors.New("packets arrive damaged")}
+	s, err := Listen(netip.MustParseAddrPort("[::]:0"), Options{ReceiveBuffer: 1 << 20, SendBuffer: 1 << 20, Able: damages})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.Use(every)
+	peer := listen(t, "[::]:0")
+	to := path("::1", peer.Port(), "::1")
+	for _, c := range []struct {
+		sizes    []int
+		messages int
+	}{
+		{[]int{500, 500, 500}, 3},
+		{[]int{500, 500, 499}, 1},
+		{[]int{500, 500, 499, 400, 400}, 3},
+		{[]int{500}, 1},
+	} {
+		b := newBatch()
+		var want [][]byte
+		for i, size := range c.sizes {
+			want = append(want, packet(i, size))
+			commit(t, b, to, want[i])
+		}
+		s.Counters = Counters{}
+		s.Send(b)
+		checkPackets(t, receive(t, peer, len(want)), want)
+		if s.Counters.TxMessages != uint64(c.messages) {
+			t.Errorf("%v leave as %d messages, want %d", c.sizes, s.Counters.TxMessages, c.messages)
+		}
+	}
+}
+
+// What the kernel cannot do is not used, whatever is wished.
+func TestUseKeepsToAbilities(t *testing.T) {
+	cannot := errors.New("cannot")
+	for _, c := range []struct {
+		able Abilities
+		uses pkt.Accel
+	}{
+		{Abilities{}, every},
+		{Abilities{ShortTails: cannot, EqualTrains: cannot}, pkt.Accel{GRO: true, Timestamps: true}},
+		{Abilities{EqualTrains: cannot}, every},
+		{Abilities{GRO: cannot}, pkt.Accel{GSO: true, Timestamps: true}},
+		{Abilities{Timestamps: cannot}, pkt.Accel{GSO: true, GRO: true}},
+	} {
+		s, err := Listen(netip.MustParseAddrPort("[::]:0"), Options{Able: c.able})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Uses() != (pkt.Accel{}) {
+			t.Errorf("a new socket uses %+v", s.Uses())
+		}
+		if s.Use(every); s.Uses() != c.uses {
+			t.Errorf("%+v: uses %+v, want %+v", c.able, s.Uses(), c.uses)
+		}
+		s.Close()
+	}
+}
+
+// A fallback is counted once; a wish that is made anew tries again.
+func TestFallbackIsCounted(t *testing.T) {
+	s, peer := listen(t, "[::]:0"), listen(t, "[::]:0")
+	to := path("127.0.0.1", peer.Port(), "127.0.0.1")
+	if err := unix.SetsockoptInt(s.FD(), unix.SOL_SOCKET, unix.SO_NO_CHECK, 1); err != nil {
+		t.Fatal(err)
+	}
+	send := func() {
+		b := newBatch()
+		want := mixed(t, b, to)
+		s.Send(b)
+		checkPackets(t, receive(t, peer, len(want)), want)
+	}
+	send()
+	send()
+	if s.Counters.Fallbacks != 1 || s.Uses().GSO {
+		t.Errorf("%d fallbacks, uses %+v", s.Counters.Fallbacks, s.Uses())
+	}
+	unix.SetsockoptInt(s.FD(), unix.SOL_SOCKET, unix.SO_NO_CHECK, 0)
+	s.Use(every)
+	send()
+	if s.Counters.Fallbacks != 1 || !s.Uses().GSO {
+		t.Errorf("%d fallbacks, uses %+v", s.Counters.Fallbacks, s.Uses())
+	}
 }

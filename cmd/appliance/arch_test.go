@@ -25,6 +25,7 @@ var policy = []room{
 	{"netopt/metrics", false, "netopt/attr", "the table as OpenMetrics; nobody else knows Prometheus"},
 	{"netopt/config", false, "netopt/attr", "the table as files, read and watched"},
 	{"netopt/hostmetrics", false, "netopt/attr", "what the machine measures of itself; knows no media"},
+	{"netopt/attrsock", false, "netopt/attr", "the table over a unix socket, for clients; what serves it is controlplane/admin"},
 	{"netopt/host", false, "netopt/attr", "what the host has; says it through attributes"},
 
 	{"dataplane/clock", true, "", "instants; everything below the door counts in them"},
@@ -60,10 +61,10 @@ var policy = []room{
 	{"controlplane", false, "controlplane/keying controlplane/registry controlplane/sdp dataplane dataplane/clock dataplane/codec dataplane/engine dataplane/ice dataplane/msg dataplane/pkt dataplane/source netopt/attr",
 		"joins the rooms of the control plane over one Plane; the engine for the types of its figures"},
 	{"controlplane/whip", false, "controlplane controlplane/httpd controlplane/registry controlplane/sdp netopt/attr", "HTTP to calls of the service; nothing of the data plane"},
-	{"controlplane/admin", false, "controlplane/httpd netopt/attr netopt/metrics", "the operator's listener over the table; works without media"},
+	{"controlplane/admin", false, "controlplane/httpd netopt/attr netopt/attrsock netopt/metrics", "the operator's listener over the table; works without media"},
 
 	{"web", false, "", "files for browsers; speaks to the rest over HTTP only"},
-	{"cmd/appliance", false, "controlplane controlplane/admin controlplane/certs controlplane/httpd controlplane/keying controlplane/whip dataplane netopt/attr netopt/config netopt/host netopt/hostmetrics web",
+	{"cmd/appliance", false, "controlplane controlplane/admin controlplane/certs controlplane/httpd controlplane/keying controlplane/whip dataplane netopt/attr netopt/attrsock netopt/config netopt/host netopt/hostmetrics web",
 		"main: wiring, so it sees the faces of all, and below the data plane's door nothing"},
 
 	{"deploy", false, "", "unit file and image, and their test"},

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 
 	"sluice/controlplane"
+	"sluice/controlplane/admin"
 	"sluice/controlplane/certs"
 	"sluice/controlplane/keying"
 	"sluice/controlplane/whip"
@@ -31,7 +34,13 @@ var (
 	})
 	adminListen = attrs.Text(attr.Decl{
 		Path: "admin/listen", Mode: attr.Boot, Max: 64, Default: "127.0.0.1:9080", Check: checkListen, Since: "0.1",
-		Doc: "Address and port of the attribute tree, metrics and health over HTTP. There is no login: keep it on loopback.",
+		Doc: "Address and port of the attribute tree, metrics and health over HTTP. Whoever reaches it reads everything; what writes takes, says admin/token.",
+	})
+	adminSocket = attrs.Text(attr.Decl{
+		Path: "admin/socket", Mode: attr.Boot, Max: 100, Default: "auto", Check: checkSocket, Since: "0.1",
+		Doc: `Path of a unix socket with the same as admin/listen, for "sluice attr" and "sluice mount"; off for none. auto is
+			/run/sluice/attr.sock, or /run/user/UID/sluice/attr.sock where the user may not make the former. Who may write to the
+			socket, its owner and group, may do everything.`,
 	})
 	mediaListen = attrs.Text(attr.Decl{
 		Path: "media/listen", Mode: attr.Boot, Max: 64, Default: ":8189", Check: checkListen, Since: "0.1",
@@ -53,7 +62,10 @@ var (
 
 // tables returns every declaration of the appliance.
 func tables() []*attr.Table {
-	return []*attr.Table{&attrs, &controlplane.Attrs, &dataplane.Attrs, &keying.Attrs, &host.Attrs, &hostmetrics.Attrs, &certs.Attrs, &whip.Attrs, &config.Attrs}
+	return []*attr.Table{
+		&attrs, &controlplane.Attrs, &dataplane.Attrs, &keying.Attrs, &host.Attrs, &hostmetrics.Attrs, &certs.Attrs, &whip.Attrs,
+		&admin.Attrs, &config.Attrs,
+	}
 }
 
 // parseListen reads "ADDRESS:PORT" or ":PORT", which is every address.
@@ -67,6 +79,13 @@ func parseListen(s string) (netip.AddrPort, error) {
 func checkListen(s string) error {
 	if _, err := parseListen(s); err != nil {
 		return fmt.Errorf("is not ADDRESS:PORT or :PORT, such as 192.0.2.1:8080 or :8080")
+	}
+	return nil
+}
+
+func checkSocket(s string) error {
+	if s != "auto" && s != "off" && !filepath.IsAbs(s) {
+		return errors.New("is not an absolute path, auto or off")
 	}
 	return nil
 }

@@ -13,8 +13,9 @@ const version = "0.1.0"
 
 const usage = `Sluice forwards live media: WHIP in, WHEP out.
 
-  sluice run [flags]   start the appliance; "sluice run -h" lists the flags
-  sluice version       print the version
+  sluice run [flags]      start the appliance; "sluice run -h" lists the flags
+  sluice attr COMMAND …   read and change a running one; "sluice attr -h" lists the commands
+  sluice version          print the version
 `
 
 func main() {
@@ -28,6 +29,8 @@ func main() {
 			fmt.Fprintln(os.Stderr, "sluice:", err)
 			os.Exit(status(err))
 		}
+	case "attr":
+		os.Exit(runAttr(os.Args[2:], os.Stdout, os.Stderr))
 	case "version":
 		fmt.Println("sluice", version)
 	default:

@@ -27,34 +27,25 @@ import (
 	"sluice/controlplane/httpd"
 	"sluice/controlplane/whip"
 	"sluice/netopt/attr"
+	"sluice/netopt/attrsock"
 	"sluice/netopt/config"
 	"sluice/netopt/host"
 	"sluice/netopt/hostmetrics"
 	"sluice/web"
 )
 
-// vendorDir is the weakest layer of the persistent tree: what an image or a
-// package sets beside the defaults.
-const vendorDir = "/usr/lib/sluice"
+// The layers of the persistent tree: what an image or a package sets beside the
+// defaults, and what the operator does.
+const (
+	vendorDir = "/usr/lib/sluice"
+	configDir = "/etc/sluice"
+)
 
 // configure makes the attribute tree: defaults, then the persistent directories,
 // then the command line. What a file says wrongly keeps its default: a box that
 // starts can be repaired from afar.
 func configure(args []string, log *slog.Logger) (tree *attr.Tree, files *config.Config, err error) {
-	flags := flag.NewFlagSet("sluice run", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // errors are the caller's to show
-	dir := flags.String("config", "/etc/sluice", "directory with one file for each `attribute`")
-	sets := map[string]*string{
-		"http/listen":     flags.String("http", "", "`address`:port of the page, WHIP and WHEP (attribute http/listen)"),
-		"http/tls_listen": flags.String("https", "", "`address`:port of the same over HTTPS, or off (attribute http/tls_listen)"),
-		"admin/listen":    flags.String("admin", "", "`address`:port of attributes, metrics and health (attribute admin/listen)"),
-		"media/listen":    flags.String("media", "", "`address`:port of media (attribute media/listen)"),
-	}
-	var more []string
-	flags.Func("set", "`PATH=VALUE` sets any attribute; may be repeated", func(s string) error {
-		more = append(more, s)
-		return nil
-	})
+	flags, wishes := runFlags()
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		flags.SetOutput(os.Stdout)
 		flags.Usage()
@@ -65,13 +56,13 @@ func configure(args []string, log *slog.Logger) (tree *attr.Tree, files *config.
 	if flags.NArg() > 0 {
 		return nil, nil, fmt.Errorf("run takes flags only, not %q", flags.Arg(0))
 	}
-	for _, path := range slices.Sorted(maps.Keys(sets)) {
-		if value := *sets[path]; value != "" {
-			more = append(more, path+"="+value)
+	for _, path := range slices.Sorted(maps.Keys(wishes.short)) {
+		if value := *wishes.short[path]; value != "" {
+			wishes.sets = append(wishes.sets, path+"="+value)
 		}
 	}
 	held := map[string]string{}
-	for _, set := range more {
+	for _, set := range wishes.sets {
 		path, value, ok := strings.Cut(set, "=")
 		if !ok {
 			return nil, nil, fmt.Errorf("--set %s: is not PATH=VALUE", set)
@@ -79,7 +70,7 @@ func configure(args []string, log *slog.Logger) (tree *attr.Tree, files *config.
 		held[path] = value
 	}
 	tree = attr.NewTree(tables()...)
-	files = config.Open(config.Options{Tree: tree, Log: log, Layers: []string{vendorDir, *dir}, Held: held})
+	files = config.Open(config.Options{Tree: tree, Log: log, Layers: []string{vendorDir, wishes.config}, Held: held})
 	for _, path := range slices.Sorted(maps.Keys(held)) {
 		if err := tree.Set(path, held[path]); err != nil {
 			return nil, nil, err
@@ -87,6 +78,30 @@ func configure(args []string, log *slog.Logger) (tree *attr.Tree, files *config.
 	}
 	tree.Freeze()
 	return tree, files, nil
+}
+
+// wishes are what the command line says.
+type wishes struct {
+	config string
+	short  map[string]*string // by the attribute that a flag is short for
+	sets   []string
+}
+
+func runFlags() (*flag.FlagSet, *wishes) {
+	flags, w := flag.NewFlagSet("sluice run", flag.ContinueOnError), new(wishes)
+	flags.SetOutput(io.Discard) // errors are the caller's to show
+	flags.StringVar(&w.config, "config", configDir, "directory with one file for each `attribute`")
+	w.short = map[string]*string{
+		"http/listen":     flags.String("http", "", "`address`:port of the page, WHIP and WHEP (attribute http/listen)"),
+		"http/tls_listen": flags.String("https", "", "`address`:port of the same over HTTPS, or off (attribute http/tls_listen)"),
+		"admin/listen":    flags.String("admin", "", "`address`:port of attributes, metrics and health (attribute admin/listen)"),
+		"media/listen":    flags.String("media", "", "`address`:port of media (attribute media/listen)"),
+	}
+	flags.Func("set", "`PATH=VALUE` sets any attribute; may be repeated", func(s string) error {
+		w.sets = append(w.sets, s)
+		return nil
+	})
+	return flags, w
 }
 
 // usageError is a mistake on the command line.
@@ -175,12 +190,48 @@ func (a *appliance) serveAdmin() error {
 		return fmt.Errorf("admin/listen: %w", err)
 	}
 	a.log.Info("admin", "open", "http://"+reachable(listener.Addr())+"/")
-	a.serve(listener, admin.NewHandler(admin.Options{
+	handler := admin.NewHandler(admin.Options{
 		Tree:   a.tree,
 		Health: a.service.Health,
 		Ready:  func() []string { return append(a.service.Ready(), a.files.Degraded()...) },
-	}))
+	})
+	a.serve(listener, handler)
+	return a.serveSocket(handler)
+}
+
+// serveSocket serves the same on a unix socket. Where it is nobody's wish in
+// particular, one that cannot be made is no reason not to start.
+func (a *appliance) serveSocket(handler http.Handler) error {
+	wish := adminSocket.Get(a.tree)
+	if wish == "off" {
+		return nil
+	}
+	listener, err := listenSocket(wish)
+	switch {
+	case err == nil:
+		a.log.Info("socket", "path", listener.Addr())
+		a.serve(listener, handler)
+	case wish == "auto":
+		a.log.Warn(`no unix socket: "sluice attr" will not find this process; set admin/socket`, "error", err)
+	default:
+		return fmt.Errorf("admin/socket: %w", err)
+	}
 	return nil
+}
+
+func listenSocket(wish string) (net.Listener, error) {
+	if wish != "auto" {
+		return attrsock.Listen(wish)
+	}
+	var errs []error
+	for _, path := range attrsock.Paths() {
+		listener, err := attrsock.Listen(path)
+		if err == nil || errors.Is(err, attrsock.ErrInUse) {
+			return listener, err
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
 }
 
 func (a *appliance) servePublic() error {

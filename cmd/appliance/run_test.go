@@ -56,6 +56,7 @@ type process struct {
 	*testing.T
 	cmd                *exec.Cmd
 	http, https, admin string // base URLs; https may be empty
+	socket             string
 	done               chan struct{}
 	err                error
 
@@ -68,10 +69,11 @@ var opened = regexp.MustCompile(`msg=(ready|admin|HTTPS) open=(\S+)/`)
 // launch starts an appliance on free ports of loopback, and waits until it is ready.
 func launch(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{T: t, done: make(chan struct{})}
+	p := &process{T: t, done: make(chan struct{}), socket: filepath.Join(t.TempDir(), "attr.sock")}
 	p.cmd = command(t, append([]string{
 		"run", "--config", filepath.Join(t.TempDir(), "none"), "--http", "127.0.0.1:0", "--https", "127.0.0.1:0",
 		"--admin", "127.0.0.1:0", "--media", "127.0.0.1:0", "--set", "dataplane/shards=1",
+		"--set", "admin/socket=" + p.socket,
 	}, args...)...)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {

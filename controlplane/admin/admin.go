@@ -1,14 +1,18 @@
 // Package admin is the operator's HTTP: the attribute tree, metrics, health and
-// profiles. It has no login; what protects it is where it listens (loopback and
-// a unix socket) and that no web page can reach it through a browser.
+// profiles. What protects it is where it listens (loopback and a unix socket),
+// that no web page can reach it through a browser, and a token for writes from
+// other machines.
 package admin
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 
 	"sluice/controlplane/httpd"
 	"sluice/netopt/attr"
@@ -17,7 +21,7 @@ import (
 
 // Options say what the handler shows.
 type Options struct {
-	Tree *attr.Tree
+	Tree *attr.Tree // holds Attrs
 	// Health and Ready return what is wrong, one reason an entry, none if all is
 	// well: Health whether the process works at all, Ready whether it takes new
 	// sessions. They are called from any goroutine.
@@ -26,18 +30,27 @@ type Options struct {
 
 // NewHandler returns the handler of the admin listener:
 //
-//	GET  /attr/       paths, one a line; as JSON with values and docs if accepted
-//	GET  /attr/PATH   a value and a newline; JSON if accepted; of a directory, its paths
-//	PUT  /attr/PATH   the body is the value; 204
-//	GET  /metrics     Prometheus text or OpenMetrics
-//	GET  /healthz     200, or 503 with a reason a line
-//	GET  /readyz      the same
-//	GET  /debug/pprof/
+//	GET    /attr/       paths, one a line; as JSON with values and docs if accepted
+//	GET    /attr/PATH   a value and a newline; JSON if accepted; of a directory, its paths;
+//	                    if text/event-stream is accepted, changes as they happen
+//	PUT    /attr/PATH   the body is the value; 204
+//	POST   /attr/PATH   makes an object; 201
+//	DELETE /attr/PATH   removes an object; 204
+//	PATCH  /attr/       makes an attr.Change as a whole; 204; with ?check only says what is wrong with it
+//	GET    /metrics     Prometheus text or OpenMetrics
+//	GET    /healthz     200, or 503 with a reason a line
+//	GET    /readyz      the same
+//	GET    /debug/pprof/
 func NewHandler(o Options) http.Handler {
 	mux := http.NewServeMux()
-	tree := attrs{o.Tree}
+	tree := &attrs{tree: o.Tree}
+	o.Tree.Collect(tree.watches.collect)
 	mux.HandleFunc("GET /attr/{path...}", tree.get)
-	mux.HandleFunc("PUT /attr/{path...}", tree.put)
+	for pattern, write := range map[string]http.HandlerFunc{
+		"PUT /attr/{path...}": tree.put, "POST /attr/{path...}": tree.mkdir, "DELETE /attr/{path...}": tree.rmdir, "PATCH /attr/{$}": tree.patch,
+	} {
+		mux.HandleFunc(pattern, write)
+	}
 	mux.Handle("GET /metrics", metrics.Handler(o.Tree))
 	mux.HandleFunc("GET /healthz", report(o.Health))
 	mux.HandleFunc("GET /readyz", report(o.Ready))
@@ -46,7 +59,37 @@ func NewHandler(o Options) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return guard(mux)
+	return guard(authorize(o.Tree, mux))
+}
+
+// authorize lets writes from other machines pass only with the token.
+func authorize(tree *attr.Tree, next http.Handler) http.Handler {
+	var refused atomic.Int64
+	tree.Collect(func(s *attr.Sample) { refusedWrites.Add(s, uint64(refused.Load())) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reads := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
+		if !reads && !fromHere(r) && !bearsToken(r, tokenAttr.Get(tree)) {
+			refused.Add(1)
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			httpd.Problem(w, http.StatusUnauthorized, "No token",
+				"Writes from another machine need attribute admin/token to be set, and its value in the request: Authorization: Bearer TOKEN.")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// fromHere reports whether the client is on this machine.
+func fromHere(r *http.Request) bool {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	return overUnix(r) || err == nil && from.Addr().Unmap().IsLoopback()
+}
+
+// bearsToken compares in a time that says nothing of the token (RFC 6750 section 2.1).
+func bearsToken(r *http.Request, token string) bool {
+	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(token))
+	return token != "" && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
 // report answers 200, or 503 with what is wrong.

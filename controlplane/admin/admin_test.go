@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,11 +24,14 @@ var (
 	title   = table.Text(attr.Decl{Path: "title", Default: "Sluice", Since: "0.1", Doc: "Title."})
 	_       = table.Text(attr.Decl{Path: "token", Mode: attr.WO, Default: "hunter2", Since: "0.1", Doc: "Secret."})
 	_       = table.List(attr.Decl{Path: "ice/announce", Default: "::1 ::2", Since: "0.1", Doc: "Addresses."})
+	limit   = table.Int(attr.Decl{Path: "limits/lines", Max: 9, Default: "2", Since: "0.1", Doc: "Lines."})
+	lines   = table.Class(attr.Decl{Path: "lines/<name>", Since: "0.1", Doc: "Line."}, limit, table.Counter(attr.Decl{Path: "refused_lines", Since: "0.1", Doc: "Refused."}))
+	line    = table.Text(attr.Decl{Path: "lines/<name>/title", Max: 8, Since: "0.1", Doc: "Title."})
 	packets = table.Counter(attr.Decl{Path: "plane/rx_packets", Unit: "packets", Since: "0.1", Doc: "Received."})
 )
 
 func newHandler(health, ready func() []string) (http.Handler, *attr.Tree) {
-	tree := attr.NewTree(&table)
+	tree := attr.NewTree(&table, &Attrs)
 	tree.Collect(func(s *attr.Sample) { packets.Add(s, 42) })
 	tree.Freeze()
 	return NewHandler(Options{Tree: tree, Health: health, Ready: ready}), tree
@@ -38,7 +42,7 @@ func well() []string { return nil }
 // do sends a request as a tool on the same machine would; headers are "Name: value".
 func do(h http.Handler, method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
-	r.Host = "127.0.0.1:9080"
+	r.Host, r.RemoteAddr = "127.0.0.1:9080", "127.0.0.1:40000"
 	for _, header := range headers {
 		name, value, _ := strings.Cut(header, ": ")
 		r.Header.Set(name, value)
@@ -58,7 +62,7 @@ func TestGet(t *testing.T) {
 		status int
 		want   string // the body, or the problem's detail
 	}{
-		{"/attr/", 200, "ice/announce\nplane/rx_packets\nplane/shards\ntitle\ntoken\n"},
+		{"/attr/", 200, "admin/lost_watches\nadmin/refused_watches\nadmin/refused_writes\nadmin/token\nadmin/watches\nadmin/watches_max\nice/announce\nlimits/lines\nplane/rx_packets\nplane/shards\nrefused_lines\ntitle\ntoken\n"},
 		{"/attr/plane/", 200, "plane/rx_packets\nplane/shards\n"},
 		{"/attr/plane", 200, "plane/rx_packets\nplane/shards\n"},
 		{"/attr/title", 200, "Sluice\n"},
@@ -110,7 +114,8 @@ func TestPut(t *testing.T) {
 		{"/attr/plane/shards", "4", 403, "plane/shards: is fixed while running; a value in the configuration directory takes effect at the next start"},
 		{"/attr/plane/rx_packets", "0", 403, "plane/rx_packets: can be read only"},
 		{"/attr/nope", "0", 404, "nope: no such attribute"},
-		{"/attr/", "0", 404, ": no such attribute"},
+		{"/attr/", "0", 400, ": is a directory"},
+		{"/attr/ice", "0", 400, "ice: is a directory"},
 	} {
 		h, tree := newHandler(well, well)
 		w := do(h, "PUT", c.path, c.body)
@@ -136,7 +141,7 @@ func TestPut(t *testing.T) {
 
 // An integer that is open while the process runs, out of range.
 func TestPutRange(t *testing.T) {
-	tree := attr.NewTree(&table)
+	tree := attr.NewTree(&table, &Attrs)
 	h := NewHandler(Options{Tree: tree, Health: well, Ready: well})
 	w := do(h, "PUT", "/attr/plane/shards", "99")
 	if got := detail(t, w); w.Code != 400 || got != "plane/shards: 99 is out of range 0..64" || !strings.Contains(w.Body.String(), "ERANGE") {
@@ -149,7 +154,7 @@ func TestJSON(t *testing.T) {
 	const accept = "Accept: text/html, application/json;q=0.9"
 	var all []map[string]any
 	w := do(h, "GET", "/attr/", "", accept)
-	if err := json.Unmarshal(w.Body.Bytes(), &all); err != nil || len(all) != len(table.Decls()) || w.Header().Get("Content-Type") != "application/json" {
+	if err := json.Unmarshal(w.Body.Bytes(), &all); err != nil || len(all) != len(table.Decls())+len(Attrs.Decls())-2 || w.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("%v: %s", err, w.Body)
 	}
 	if strings.Contains(w.Body.String(), `"value": "hunter2"`) {
@@ -221,8 +226,93 @@ func TestMetricsAndProfiles(t *testing.T) {
 			t.Errorf("%s: %d", path, w.Code)
 		}
 	}
-	if w := do(h, "POST", "/attr/title", "x"); w.Code != 405 || w.Header().Get("Allow") == "" {
-		t.Errorf("POST: %d %v", w.Code, w.Header())
+	if w := do(h, "PUT", "/metrics", "x"); w.Code != 405 || w.Header().Get("Allow") == "" {
+		t.Errorf("PUT: %d %v", w.Code, w.Header())
+	}
+}
+
+func TestObjects(t *testing.T) {
+	h, tree := newHandler(well, well)
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		want               string // Location, or the problem's detail
+	}{
+		{"POST", "/attr/lines/a", "", 201, "/attr/lines/a"},
+		{"POST", "/attr/lines/a", "", 409, "lines/a: is there already"},
+		{"PUT", "/attr/lines/a/title", "x", 204, ""},
+		{"POST", "/attr/lines/b/", "", 201, "/attr/lines/b"},
+		{"POST", "/attr/lines/c", "", 507, "lines/c: there are 2 objects, and limits/lines is 2"},
+		{"POST", "/attr/lines/a/b", "", 403, "lines/a/b: objects are made in lines only"},
+		{"POST", "/attr/lines/%2e%2e", "", 400, `lines/..: ".." is not a name: 1 to 64 letters, digits, dots, dashes or underscores, the first no dot`},
+		{"DELETE", "/attr/lines/b", "", 204, ""},
+		{"DELETE", "/attr/lines/b", "", 404, "lines/b: no such attribute; the nearest is lines/a"},
+		{"DELETE", "/attr/title", "", 403, "title: is no object, but a part of the tree"},
+		{"PATCH", "/attr/", `{"rmdir":["lines/a"],"mkdir":["lines/z"],"set":{"lines/z/title":"new"}}`, 204, ""},
+		{"PATCH", "/attr/?check", `{"mkdir":["lines/y"]}`, 204, ""},
+		{"PATCH", "/attr/?check", `{"mkdir":["lines/z"]}`, 409, "lines/z: is there already"},
+		{"PATCH", "/attr/", `{"mkdir":["lines/x"],"set":{"nope":"1","lines/x/title":"far too long"}}`, 400,
+			"lines/x/title: 12 bytes are out of range 0..8\nnope: no such attribute"},
+	} {
+		w := do(h, c.method, c.path, c.body)
+		got := w.Header().Get("Location")
+		if c.status >= 400 {
+			got = detail(t, w)
+		}
+		if w.Code != c.status || got != c.want {
+			t.Errorf("%s %s: %d %q, want %d %q", c.method, c.path, w.Code, got, c.status, c.want)
+		}
+	}
+	if names := lines.Objects(tree); !slices.Equal(names, []string{"z"}) || line.Of(tree, "z") != "new" {
+		t.Errorf("%v, %q", names, line.Of(tree, "z"))
+	}
+	for _, body := range []string{"", "[]", `{"set":{"title":1}}`, `{"made":[]}`, `{"set":`} {
+		if w := do(h, "PATCH", "/attr/", body); w.Code != 400 || !strings.Contains(detail(t, w), "Send JSON such as") {
+			t.Errorf("%s: %d %s", body, w.Code, w.Body)
+		}
+	}
+	if w := do(h, "PATCH", "/attr/", strings.Repeat(" ", maxChange+1)); w.Code != 413 {
+		t.Errorf("a large change: %d", w.Code)
+	}
+}
+
+// Another machine reads without a token, and writes only with it.
+func TestToken(t *testing.T) {
+	for _, c := range []struct {
+		name, token, from, authorization string
+		status                           int
+	}{
+		{"loopback", "", "127.0.0.9:1", "", 204},
+		{"loopback, IPv6", "s3cret", "[::1]:1", "", 204},
+		{"loopback, mapped", "s3cret", "[::ffff:127.0.0.1]:1", "", 204},
+		{"other, none is set", "", "192.0.2.1:1", "", 401},
+		{"other, none is set, an empty one", "", "192.0.2.1:1", "Bearer ", 401},
+		{"other, none given", "s3cret", "192.0.2.1:1", "", 401},
+		{"other, wrong", "s3cret", "192.0.2.1:1", "Bearer s3cre", 401},
+		{"other, wrong scheme", "s3cret", "192.0.2.1:1", "Basic s3cret", 401},
+		{"other, right", "s3cret", "192.0.2.1:1", "bearer s3cret", 204},
+		{"no address", "s3cret", "", "", 401},
+	} {
+		h, tree := newHandler(well, well)
+		if err := tree.Set("admin/token", c.token); err != nil {
+			t.Fatal(err)
+		}
+		for _, method := range []string{"PUT", "GET"} {
+			r := httptest.NewRequest(method, "/attr/title", strings.NewReader("x"))
+			r.Host, r.RemoteAddr = "192.0.2.9:9080", c.from
+			if c.authorization != "" {
+				r.Header.Set("Authorization", c.authorization)
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if want := map[string]int{"PUT": c.status, "GET": 200}[method]; w.Code != want {
+				t.Errorf("%s: %s: %d %s", c.name, method, w.Code, w.Body)
+			}
+		}
+		refused, err := tree.Get("admin/refused_writes")
+		if want := map[int]string{204: "0", 401: "1"}[c.status]; err != nil || refused != want || (title.Get(tree) == "x") != (c.status == 204) {
+			t.Errorf("%s: %s refused (%v), title %q", c.name, refused, err, title.Get(tree))
+		}
 	}
 }
 

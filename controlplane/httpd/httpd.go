@@ -4,8 +4,10 @@
 package httpd
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 )
@@ -25,9 +27,12 @@ const (
 // NewServer returns a server for h with a limit on every wait and on the size
 // of headers. What net/http has to say about single connections (failed TLS
 // handshakes, for the most part) goes to log at debug level, since anyone can
-// cause it. The size of bodies is for h to limit, with http.MaxBytesReader.
+// cause it. When the server is shut down, contexts of requests are done, so
+// that those which last end. The size of bodies is for h to limit, with http.MaxBytesReader.
 func NewServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
+	ctx, end := context.WithCancel(context.Background())
+	s := &http.Server{
+		BaseContext:       func(net.Listener) context.Context { return ctx },
 		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
@@ -36,6 +41,8 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	s.RegisterOnShutdown(end)
+	return s
 }
 
 // Problem answers a request with a problem document (RFC 9457 section 3). title

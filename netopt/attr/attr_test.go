@@ -76,7 +76,7 @@ func TestSet(t *testing.T) {
 		{"plane/shard", "1", `ENOENT plane/shard: no such attribute; the nearest is plane/shards`},
 		{"shards", "1", `ENOENT shards: no such attribute; the nearest is plane/shards`},
 		{"plane/mtu", "1", `ENOENT plane/mtu: no such attribute; the nearest is plane/mtu_bytes`},
-		{"", "1", `ENOENT : no such attribute`},
+		{"", "1", `EISDIR : is a directory`},
 		{"../title", "1", `ENOENT ../title: no such attribute`},
 		{"a\n\"b", "1", `ENOENT a\n\"b: no such attribute`},
 		{strings.Repeat("x/", 999), "1", "ENOENT " + strings.Repeat("x/", 32) + "...: no such attribute"},

@@ -15,10 +15,17 @@ const (
 	ERANGE Code = "ERANGE" // of this kind, but out of bounds
 	EACCES Code = "EACCES" // cannot be read or written (now)
 	ENOENT Code = "ENOENT" // no such attribute
+	EISDIR Code = "EISDIR" // a directory where an attribute is wanted
 	EEXIST Code = "EEXIST" // there is one already
 	EPERM  Code = "EPERM"  // objects are neither made nor removed here
 	ENOSPC Code = "ENOSPC" // more objects than there may be
 )
+
+// errnos are those of Linux, the same on all its architectures.
+var errnos = map[Code]int{EPERM: 1, ENOENT: 2, EACCES: 13, EEXIST: 17, EISDIR: 21, EINVAL: 22, ENOSPC: 28, ERANGE: 34}
+
+// Errno returns the code's number, 0 for what is no code.
+func (c Code) Errno() int { return errnos[c] }
 
 // Error says why an attribute was not read or written. Nothing has changed.
 type Error struct {

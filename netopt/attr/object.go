@@ -149,22 +149,46 @@ func (t *Tree) split(path string) (*class, string) {
 // are made, EEXIST, EINVAL for what is no name, ENOSPC beyond the limit of the
 // class.
 func (t *Tree) Mkdir(path string) error {
-	c, name := t.split(path)
-	if c == nil {
-		return fail(EPERM, path, "objects are made in %s only", strings.Join(slices.Sorted(maps.Keys(t.classes)), ", "))
-	}
 	defer take(t.turn)()
-	objects := *c.objects.Load()
+	c, name := t.split(path)
+	if err := t.checkName(c, path, name); err != nil {
+		return err
+	}
 	if t.isDir(path) || t.byPath[path] != nil {
 		return fail(EEXIST, path, "is there already")
+	}
+	limit := t.slot(c.decl.limit).value.Load().typed.(int64)
+	if err := c.checkRoom(path, len(*c.objects.Load()), limit); err != nil {
+		return err
+	}
+	t.mkdir(path)
+	return nil
+}
+
+// checkName says what is wrong with a path for an object of c, which may be nil.
+func (t *Tree) checkName(c *class, path, name string) error {
+	if c == nil {
+		return fail(EPERM, path, "objects are made in %s only", strings.Join(slices.Sorted(maps.Keys(t.classes)), ", "))
 	}
 	if !isObjectName(name) {
 		return fail(EINVAL, path, "%s is not a name: 1 to %d letters, digits, dots, dashes or underscores, the first no dot", quote(name), maxName)
 	}
-	if limit := t.slot(c.decl.limit).value.Load().typed.(int64); int64(len(objects)) >= limit {
-		c.refused.Add(1)
-		return fail(ENOSPC, path, "there are %d objects, and %s is %d", len(objects), c.decl.limit.Path, limit)
+	return nil
+}
+
+// checkRoom counts a refusal if there is no room for one more object.
+func (c *class) checkRoom(path string, have int, limit int64) error {
+	if int64(have) < limit {
+		return nil
 	}
+	c.refused.Add(1)
+	return fail(ENOSPC, path, "there are %d objects, and %s is %d", have, c.decl.limit.Path, limit)
+}
+
+// mkdir makes an object, in the tree's turn, where that is possible.
+func (t *Tree) mkdir(path string) {
+	c, name := t.split(path)
+	objects := *c.objects.Load()
 	o := c.make(name)
 	for _, s := range o.slots {
 		for _, w := range t.watchers {
@@ -177,7 +201,6 @@ func (t *Tree) Mkdir(path string) error {
 	grown[name] = o
 	c.objects.Store(&grown)
 	t.tellObject(path, true)
-	return nil
 }
 
 // Rmdir removes the object at path with its attributes, and calls who watches
@@ -185,13 +208,33 @@ func (t *Tree) Mkdir(path string) error {
 // The error is an *Error: ENOENT, or EPERM for what is no object.
 func (t *Tree) Rmdir(path string) error {
 	defer take(t.turn)()
-	c, name := t.split(path)
-	if c == nil || (*c.objects.Load())[name] == nil {
-		if _, err := t.find(path); err != nil && !t.isDir(path) {
-			return err
-		}
-		return fail(EPERM, path, "is no object, but a part of the tree")
+	if err := t.checkObject(path); err != nil {
+		return err
 	}
+	t.rmdir(path)
+	return nil
+}
+
+// IsObject reports whether there is an object at path.
+func (t *Tree) IsObject(path string) bool {
+	c, name := t.split(path)
+	return c != nil && (*c.objects.Load())[name] != nil
+}
+
+// checkObject says why path is no object that could be removed.
+func (t *Tree) checkObject(path string) error {
+	if t.IsObject(path) {
+		return nil
+	}
+	if _, err := t.find(path); err != nil && !t.isDir(path) {
+		return err
+	}
+	return fail(EPERM, path, "is no object, but a part of the tree")
+}
+
+// rmdir removes an object, in the tree's turn.
+func (t *Tree) rmdir(path string) {
+	c, name := t.split(path)
 	shrunk := maps.Clone(*c.objects.Load())
 	gone := shrunk[name]
 	delete(shrunk, name)
@@ -202,7 +245,6 @@ func (t *Tree) Rmdir(path string) error {
 		give()
 	}
 	t.tellObject(path, false)
-	return nil
 }
 
 // WatchObjects calls f with the path of each object that is made from now on,
@@ -237,11 +279,7 @@ func (t *Tree) objectAt(path string) *object {
 
 // isDir reports whether there is a directory at path.
 func (t *Tree) isDir(path string) bool {
-	if path == "" {
-		return true
-	}
-	c, name := t.split(path)
-	if c != nil && (*c.objects.Load())[name] != nil {
+	if path == "" || t.IsObject(path) {
 		return true
 	}
 	for dir := range t.classes {

@@ -98,6 +98,7 @@ func TestObjectErrors(t *testing.T) {
 		{"near attribute", func(t *Tree) error { return t.Set("lines/a/titel", "x") }, "ENOENT lines/a/titel: no such attribute; the nearest is lines/a/title"},
 		{"near object", func(t *Tree) error { return t.Rmdir("lines/aa") }, "ENOENT lines/aa: no such attribute; the nearest is lines/a"},
 		{"the pattern itself", func(t *Tree) error { return t.Set("lines/<name>/title", "x") }, "ENOENT lines/<name>/title"},
+		{"a directory", func(t *Tree) error { return t.Set("lines/a", "x") }, "EISDIR lines/a: is a directory"},
 		{"its range", func(t *Tree) error { return t.Set("lines/a/store_bytes", "101") }, "ERANGE lines/a/store_bytes: 101 is out of range 0..100"},
 		{"its secret", func(t *Tree) error { _, err := t.Get("lines/a/token"); return err }, "EACCES lines/a/token: can be written only"},
 	} {

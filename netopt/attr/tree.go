@@ -138,8 +138,11 @@ func (t *Tree) find(path string) (*slot, error) {
 	return nil, t.absent(path)
 }
 
-// absent is the error for a path where nothing is.
+// absent is the error for a path where no attribute is.
 func (t *Tree) absent(path string) *Error {
+	if t.isDir(path) {
+		return fail(EISDIR, path, "is a directory")
+	}
 	candidates := t.paths
 	if o := t.objectAt(path); o != nil {
 		for _, s := range o.slots {
@@ -158,7 +161,7 @@ func (t *Tree) absent(path string) *Error {
 
 // Get returns the value at path as text without a trailing newline: a list one
 // entry a line, a vector one label value and number a line. The error is an
-// *Error: ENOENT, or EACCES for what is write-only.
+// *Error: ENOENT, EISDIR, or EACCES for what is write-only.
 func (t *Tree) Get(path string) (string, error) {
 	s, err := t.find(path)
 	switch {
@@ -194,16 +197,24 @@ func (t *Tree) set(path, text string, old *string) (bool, error) {
 	if s.gone {
 		return false, t.absent(path)
 	}
-	if s.decl.Mode == RO {
-		return false, fail(EACCES, path, "can be read only")
-	}
-	if s.frozen {
-		return false, fail(EACCES, path, "is fixed while running; a value in the configuration directory takes effect at the next start")
+	if err := s.writable(); err != nil {
+		return false, err
 	}
 	if old != nil && s.value.Load().text != *old {
 		return false, nil
 	}
 	return true, s.store(text)
+}
+
+// writable says, in the slot's turn, why nothing can be written to it.
+func (s *slot) writable() error {
+	if s.decl.Mode == RO {
+		return fail(EACCES, s.decl.Path, "can be read only")
+	}
+	if s.frozen {
+		return fail(EACCES, s.decl.Path, "is fixed while running; a value in the configuration directory takes effect at the next start")
+	}
+	return nil
 }
 
 // Freeze ends the time in which Boot attributes can be set.

@@ -92,14 +92,21 @@ var (
 		Doc: `How long a shard asks for work before it sleeps. Waking a sleeping CPU takes tens of microseconds, which every packet
 			that meets it awake saves. It asks only while packets come within that time of each other; loop_seconds, stage spin, is what it costs.`,
 	})
+	gopAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/gop_bytes", Unit: "bytes", Mode: attr.RW, Min: 0, Max: 64 << 20, Default: "4194304", Since: "0.1",
+		Doc: `How many bytes of a video stream are kept at least whose source cannot be asked for keyframes (no PLI or FIR was
+			agreed on, or it is no WebRTC peer). New viewers of such a stream start at its last keyframe however old it is, as far
+			as it is kept. 0 treats such streams as others: a new viewer waits for the next keyframe. Streams that already run
+			keep what they have.`,
+	})
 	keyframeAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/keyframe_interval_ms", Unit: "ms", Mode: attr.RW, Min: 50, Max: 60000, Default: "500", Since: "0.1",
 		Doc: "A publisher is asked for a keyframe at most once in this time, however many viewers want one.",
 	})
 	startAgeAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/start_age_ms", Unit: "ms", Mode: attr.RW, Min: 0, Max: 60000, Default: "1000", Since: "0.1",
-		Doc: `A new viewer starts at the last keyframe if that is at most this old, and gets what came since at once;
-			otherwise the publisher is asked for a keyframe.`,
+		Doc: `A new viewer starts at the last keyframe if that is at most this old, and gets what came since at three times the
+			stream's rate or more; otherwise the publisher is asked for a keyframe.`,
 	})
 	setupAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/setup_timeout_ms", Unit: "ms", Mode: attr.RW, Min: 1000, Max: 300000, Default: "30000", Since: "0.1",
@@ -169,6 +176,7 @@ func (p *Plane) settings(t *attr.Tree) shard.Settings {
 	set.FeedbackEvery = ms(feedbackAttr)
 	set.Deadlines = msg.Deadlines{Budget: us(budgetAttr), LateDrop: us(lateDropAttr)}
 	set.ResendPerSecond = int(resendAttr.Get(t))
+	set.GOPBytes = int(gopAttr.Get(t))
 	set.TrainMax = int(trainMaxAttr.Get(t))
 	set.TrainHold = time.Duration(trainHoldAttr.Get(t)) * time.Microsecond
 	set.PadMax = int(padMaxAttr.Get(t))

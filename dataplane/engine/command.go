@@ -122,7 +122,8 @@ func (e *Engine) addIngress(session pkt.Handle, s *session, c *msg.Receive) {
 		l.arrivals = &feedback.Arrivals{}
 	}
 	e.sources = append(e.sources, h)
-	e.routes[c.Route].ingress = h
+	r := e.routes[c.Route]
+	r.ingress, r.deaf = h, !c.Feedback.PLI && !c.Feedback.FIR
 	e.nextFast = min(e.nextFast, e.now.Add(fastTick))
 }
 
@@ -185,7 +186,7 @@ func (e *Engine) removeSession(h pkt.Handle) {
 
 func (e *Engine) removeIngress(h pkt.Handle) {
 	if r := e.routes[e.ingresses.Get(h).route]; r.ingress == h {
-		r.ingress = pkt.Handle{}
+		r.ingress, r.deaf = pkt.Handle{}, false
 	}
 	e.sources = slices.DeleteFunc(e.sources, func(s pkt.Handle) bool { return s == h })
 	e.ingresses.Free(h)

@@ -10,7 +10,7 @@
 //
 // Files in packet order: datagram.go (classify, find the session), stun.go,
 // rtp.go (authenticate, number, keep), train.go (when and in which shape packets
-// leave), fanout.go (rewrite, protect), latency.go (how long that took), rtcp.go
+// leave), pace.go (who starts behind), fanout.go (rewrite, protect), latency.go (how long that took), rtcp.go
 // (what peers report), feedback.go (what we report), relay.go (other shards);
 // beside them command.go, timeout.go and state.go.
 package engine
@@ -44,6 +44,7 @@ type Settings struct {
 	MTU             int           // bytes of UDP payload that we send at most
 	HistoryPackets  int           // kept per video route, a power of two; audio keeps a quarter
 	HistoryBytes    int           // likewise
+	GOPBytes        int           // kept at least of video whose source cannot be asked for keyframes; 0: it is like others
 	KeyframeEvery   time.Duration // at most one keyframe request per source in this time
 	StartAge        time.Duration // a new viewer starts on a keyframe that is at most so old
 	SetupTimeout    time.Duration // from POST to the first check, and from there to the keys
@@ -63,6 +64,7 @@ func DefaultSettings() Settings {
 		MTU:             1452,
 		HistoryPackets:  1024,
 		HistoryBytes:    1 << 20,
+		GOPBytes:        4 << 20,
 		KeyframeEvery:   500 * time.Millisecond,
 		StartAge:        time.Second,
 		SetupTimeout:    30 * time.Second,
@@ -96,12 +98,13 @@ type Engine struct {
 	early    early
 
 	// Outputs that wait to be polled.
-	control   *pkt.Batch // answers, reports, retransmissions
-	controlAt int        // runs of control already handed over
-	dirty     []*route   // routes with packets that some egress has not seen
-	held      []*route   // routes whose newest packets wait for the rest of a frame
-	served    []served   // what is in the shell's transmit batch
-	outboxes  []outbox   // by shard
+	control   *pkt.Batch   // answers, reports, retransmissions
+	controlAt int          // runs of control already handed over
+	dirty     []*route     // routes with packets that some egress has not seen
+	paced     []pkt.Handle // egresses that are behind
+	held      []*route     // routes whose newest packets wait for the rest of a frame
+	served    []served     // what is in the shell's transmit batch
+	outboxes  []outbox     // by shard
 	punts     []msg.Punt
 	selected  []pkt.Handle // sessions whose selected path is to be reported
 	closed    []msg.SessionClosed
@@ -111,6 +114,7 @@ type Engine struct {
 	refusals    int // unauthenticated error responses in this second
 	nextFast    clock.Time
 	nextSlow    clock.Time
+	nextPace    clock.Time
 	scratch     [1500]byte
 	nackScratch [256]uint16
 	cipher      srtp.Scratch

@@ -10,6 +10,9 @@ import (
 // others' sessions.
 func (e *Engine) Remotes() int { return len(e.byRemote) + len(e.foreign) }
 
+// Paced returns how many viewers are waited for that are behind.
+func (e *Engine) Paced() int { return len(e.paced) }
+
 // Rollover returns the highest SRTP index of each stream that a session sends.
 func (e *Engine) Rollover(id msg.SessionID) (highest []uint64) {
 	s := e.sessions.Get(e.byID[id])

@@ -100,7 +100,7 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 	if l.ciphers == nil || path == nil || r.ring == nil {
 		return true
 	}
-	if !eg.started && !e.start(r, eg) {
+	if !eg.started && !e.start(r, eg, h) {
 		return true
 	}
 	if eg.reportNo != r.reportNo && !e.sendReport(r, eg, s, l, path, tx) {
@@ -120,7 +120,7 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 //
 //hot:path
 func (e *Engine) catchUp(r *route, eg *egress, l *link, path *pkt.Path, tx *pkt.Batch) bool {
-	for ; eg.cursor < r.ready; eg.cursor++ {
+	for to := e.reach(r, eg); eg.cursor < to; eg.cursor++ {
 		p, data := r.ring.At(eg.cursor)
 		if p.Seq < eg.startSeq {
 			e.Counters.Drops[wire.DropLate]++
@@ -150,12 +150,13 @@ func (e *Engine) catchUp(r *route, eg *egress, l *link, path *pkt.Path, tx *pkt.
 }
 
 // start decides where a viewer begins: on the newest keyframe if that is young
-// enough or has just come, else when the next one comes, which is asked for;
-// audio at once.
-func (e *Engine) start(r *route, eg *egress) bool {
+// enough or no other can be asked for, else when the next one comes, which is
+// asked for; audio at once.
+func (e *Engine) start(r *route, eg *egress, h pkt.Handle) bool {
 	at := r.ring.Head() - 1
 	if r.kind == msg.Video {
-		if !r.hasKey || r.keyAt < r.ring.Tail() || r.keyAt < r.fresh && e.now.Sub(e.keyframe(r).Arrived) > e.set.StartAge {
+		kept := r.hasKey && r.keyAt >= r.ring.Tail()
+		if !kept || !e.young(r, e.keyframe(r)) && !(r.deaf && e.set.GOPBytes > 0) {
 			e.requestKeyframe(r)
 			return false
 		}
@@ -170,6 +171,9 @@ func (e *Engine) start(r *route, eg *egress) bool {
 	// Half of the sequence space stays in front of the first rollover
 	// (RFC 3711 section 3.3.1 guesses a rollover counter of 0 for the first packet).
 	eg.view.SeqDelta = e.rand()&0x7fff - p.Seq
+	if r.kind == msg.Video {
+		e.beginPacing(r, eg, h, e.now.Sub(p.Received))
+	}
 	return true
 }
 

@@ -57,26 +57,39 @@ const (
 // newBurst returns keyed sessions: viewers alternate between the shards, the
 // publisher is on shard 0.
 func newBurst(t testing.TB, shards, viewers int) *burst {
+	b := newPublished(t, shards, viewers+2, msg.Feedback{NACK: true, PLI: true, TransportCC: true})
+	for i := range viewers {
+		b.watch(i % shards)
+	}
+	return b
+}
+
+// newPublished returns a keyed publisher that agreed on some feedback, and room
+// for so many sessions.
+func newPublished(t testing.TB, shards, sessions int, feedback msg.Feedback) *burst {
 	b := &burst{t: t, tx: pkt.NewBatch(make([]byte, 256<<10), 256), now: clock.Time(time.Second), seq: 100, frameSize: packetsInFrame}
 	all := uint64(1)<<shards - 1
 	for i := range shards {
-		e := engine.New(engine.Config{Shard: i, Shards: shards, Sessions: viewers + 2, Streams: 4, Seed: 1, NTPOrigin: ntpOrigin}, engine.DefaultSettings())
+		e := engine.New(engine.Config{Shard: i, Shards: shards, Sessions: sessions, Streams: 4, Seed: 1, NTPOrigin: ntpOrigin}, engine.DefaultSettings())
 		e.HandleCommand(b.now, msg.AddRoute{Route: burstRoute, Kind: msg.Video, Codec: codec.VP8, ClockRate: 90000, Home: 0, Shards: all})
 		b.engines = append(b.engines, e)
 	}
 	receive := msg.Receive{
 		Route: burstRoute, Kind: msg.Video, Codec: codec.VP8, ClockRate: 90000, PT: videoPT, RTXPT: videoRTXPT, SSRC: burstSSRC, RTXSSRC: burstSSRC + 1,
-		Feedback: msg.Feedback{NACK: true, PLI: true, TransportCC: true},
+		Feedback: feedback,
 	}
 	receive.ExtIDs[wire.ExtTransportCC] = twccExt
 	b.publisher = b.join(0, 0, msg.AddSession{Receive: []msg.Receive{receive}})
-	for i := range viewers {
-		b.viewers = append(b.viewers, b.join(i%shards, i+1, msg.AddSession{Send: []msg.Send{{
-			Route: burstRoute, Kind: msg.Video, ClockRate: 90000, PT: burstViewerPT, SSRC: uint32(i + 1), RTXPT: burstRTXPT, RTXSSRC: uint32(i+1) << 16,
-			Feedback: msg.Feedback{NACK: true, PLI: true},
-		}}}))
-	}
 	return b
+}
+
+// watch adds a viewer.
+func (b *burst) watch(shard int) {
+	n := len(b.viewers) + 1
+	b.viewers = append(b.viewers, b.join(shard, n, msg.AddSession{Send: []msg.Send{{
+		Route: burstRoute, Kind: msg.Video, ClockRate: 90000, PT: burstViewerPT, SSRC: uint32(n), RTXPT: burstRTXPT, RTXSSRC: uint32(n) << 16,
+		Feedback: msg.Feedback{NACK: true, PLI: true},
+	}}}))
 }
 
 func (b *burst) join(shard, n int, add msg.AddSession) burstPeer {

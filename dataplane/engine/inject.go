@@ -33,7 +33,7 @@ func (e *Engine) keepInjected(r *route, h *wire.RTP, b []byte) wire.Drop {
 	}
 	payload := b[h.HeaderLen : h.HeaderLen+n]
 	ext := feedback.Extend(r.injected, h.Seq)
-	r.injected = max(r.injected, ext)
+	r.injected, r.deaf = max(r.injected, ext), true
 	p, room, drop := e.open(r, injectedSource|uint64(r.id), ext, h.TS, len(b), codec.KeyframeStart(r.codec, payload))
 	if drop != wire.Kept {
 		return drop

@@ -30,6 +30,7 @@ type Relay struct {
 	Space   uint64         // RelayMedia, RelayReport: what the numbers count in
 	Report  senderReport   // RelayReport
 	Packet  history.Packet // RelayMedia
+	Deaf    bool           // RelayMedia: the source cannot be asked for keyframes
 	Data    []byte         // RelayDatagram, RelayMedia
 }
 
@@ -107,7 +108,7 @@ func (e *Engine) nextMedia(r *route, to *remote, m *Relay) bool {
 	p, data := r.ring.At(to.cursor)
 	to.cursor++
 	e.Counters.Relayed++
-	*m = Relay{Kind: RelayMedia, Route: r.id, Space: r.space, Packet: *p, Data: data}
+	*m = Relay{Kind: RelayMedia, Route: r.id, Space: r.space, Packet: *p, Deaf: r.deaf, Data: data}
 	return true
 }
 
@@ -245,6 +246,7 @@ func (e *Engine) handleRouteRelay(r *route, from int, m *Relay) {
 //hot:path
 func (e *Engine) keepRelayed(r *route, m *Relay) wire.Drop {
 	from := &m.Packet
+	r.deaf = m.Deaf
 	p, room, drop := e.open(r, m.Space, from.Seq, from.TS, len(m.Data), from.KeyStart)
 	if drop != wire.Kept {
 		return drop

@@ -251,7 +251,7 @@ func (e *Engine) open(r *route, source, seq uint64, ts uint32, size int, key boo
 	}
 	r.waitKey = false
 	if r.ring == nil {
-		r.ring, r.latency = e.newRing(r.kind), newHistogram()
+		r.ring, r.latency = e.newRing(r), newHistogram()
 	}
 	seq, ts, ok := r.splice.Map(seq, ts, e.now, r.clockRate)
 	if !ok {
@@ -285,16 +285,24 @@ func (e *Engine) close(r *route, p *history.Packet, used int) {
 	e.hold(r)
 }
 
-// newRing makes a route's history; audio, with its small packets, needs less.
+// newRing makes a route's history: audio, with its small packets, needs less; the
+// video of a source that cannot be asked reaches back to its last keyframe.
 // It runs once a route, and stays out of the function that calls it for each
 // packet, so that what that one allocates is plain to see.
 //
 //go:noinline
-func (e *Engine) newRing(k msg.Kind) *history.Ring {
-	if k == msg.Audio {
-		return history.New(e.set.HistoryPackets/4, e.set.HistoryBytes/16)
+func (e *Engine) newRing(r *route) *history.Ring {
+	packets, bytes := e.set.HistoryPackets, e.set.HistoryBytes
+	switch {
+	case r.kind == msg.Audio:
+		packets, bytes = packets/4, bytes/16
+	case r.deaf:
+		bytes = max(bytes, e.set.GOPBytes)
+		for packets < bytes/1024 {
+			packets *= 2
+		}
 	}
-	return history.New(e.set.HistoryPackets, e.set.HistoryBytes)
+	return history.New(packets, bytes)
 }
 
 // newHistogram likewise.

@@ -104,6 +104,10 @@ type egress struct {
 	firSeen  bool
 	started  bool
 	startSeq uint64 // route sequence number of the first packet
+	behind   bool   // it may go up to limit now, and is to be level with the stream at until
+	limit    uint64
+	perTick  uint64 // packets that the stream goes on by in a paceTick
+	until    clock.Time
 	cursor   uint64 // position in the route's history of the next packet
 	measured uint64 // position from which on its packets' latency counts
 	frame    uint32 // timestamp of the frame that is being sent or left out
@@ -140,6 +144,7 @@ type route struct {
 	late      uint64               // of these, later than the budget
 	deadlines msg.Deadlines        // own ones, 0 for the settings'
 	waitKey   bool                 // nothing passes before a keyframe
+	deaf      bool                 // the source cannot be asked for keyframes
 	hasKey    bool
 	keyAt     uint64 // position of the newest keyframe's first packet
 	keyTS     uint32

@@ -10,7 +10,7 @@ import (
 // PollTimeout returns when HandleTimeout is due next, clock.Never while there
 // is nothing to watch over.
 func (e *Engine) PollTimeout() clock.Time {
-	due := e.nextHeld()
+	due := min(e.nextHeld(), e.pacedUntil())
 	if len(e.sources) > 0 {
 		due = min(due, e.nextFast)
 	}
@@ -24,6 +24,10 @@ func (e *Engine) PollTimeout() clock.Time {
 func (e *Engine) HandleTimeout(now clock.Time) {
 	e.now = now
 	e.endHolds()
+	if now >= e.pacedUntil() {
+		e.nextPace = now.Add(paceTick)
+		e.tickPaced()
+	}
 	if now >= e.nextFast {
 		e.nextFast = now.Add(fastTick)
 		e.tickSources()

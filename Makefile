@@ -6,7 +6,7 @@ SOURCES := $(shell find . -name '*.go' -not -name '*_test.go') $(shell find web/
 
 # Debian packages that the tests use, beside Go: browsers, DTLS peers, network
 # namespaces, the decoder that checks the demo clip.
-TEST_PACKAGES := chromium firefox-esr ffmpeg openssl gnutls-bin iproute2 systemd prometheus
+TEST_PACKAGES := chromium firefox-esr ffmpeg openssl gnutls-bin iproute2 fuse3 systemd prometheus
 
 .PHONY: help run build test race fuzz perf soak deps
 

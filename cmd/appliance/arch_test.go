@@ -26,6 +26,8 @@ var policy = []room{
 	{"netopt/config", false, "netopt/attr", "the table as files, read and watched"},
 	{"netopt/hostmetrics", false, "netopt/attr", "what the machine measures of itself; knows no media"},
 	{"netopt/attrsock", false, "netopt/attr", "the table over a unix socket, for clients; what serves it is controlplane/admin"},
+	{"netopt/attrfs", false, "netopt/attr netopt/attrsock", "the table as files through FUSE; a client like any other"},
+	{"netopt/document", false, "netopt/attr", "the table as one document; nobody else knows YAML"},
 	{"netopt/host", false, "netopt/attr", "what the host has; says it through attributes"},
 
 	{"dataplane/clock", true, "", "instants; everything below the door counts in them"},
@@ -64,7 +66,7 @@ var policy = []room{
 	{"controlplane/admin", false, "controlplane/httpd netopt/attr netopt/attrsock netopt/metrics", "the operator's listener over the table; works without media"},
 
 	{"web", false, "", "files for browsers; speaks to the rest over HTTP only"},
-	{"cmd/appliance", false, "controlplane controlplane/admin controlplane/certs controlplane/httpd controlplane/keying controlplane/whip dataplane netopt/attr netopt/attrsock netopt/config netopt/host netopt/hostmetrics web",
+	{"cmd/appliance", false, "controlplane controlplane/admin controlplane/certs controlplane/httpd controlplane/keying controlplane/whip dataplane netopt/attr netopt/attrfs netopt/attrsock netopt/config netopt/document netopt/host netopt/hostmetrics web",
 		"main: wiring, so it sees the faces of all, and below the data plane's door nothing"},
 
 	{"deploy", false, "", "unit file and image, and their test"},
@@ -108,6 +110,8 @@ var modules = []module{
 	{"github.com/pion/webrtc/v4", "perf", "the product has no PeerConnection; rivals and oracles are made of it"},
 	{"github.com/google/uuid", "perf", "names of the baseline's sessions"},
 	{"github.com/gorilla/websocket", "", "the DevTools protocol in browser tests"},
+	{"github.com/hanwen/go-fuse/v2", "netopt/attrfs", "the kernel's FUSE protocol; what the files are is ours"},
+	{"go.yaml.in/yaml/v3", "netopt/document", "the grammar of YAML; what the values mean is the tree's"},
 	{"github.com/prometheus/client_golang", "netopt/metrics", "one collector over the table"},
 	{"github.com/cilium/ebpf", "bpf", "programs and their loader live together; the rest knows an interface"},
 	{"golang.org/x/sys", "dataplane dataplane/internal netopt/config perf", "system calls that package syscall lacks"},

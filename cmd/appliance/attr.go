@@ -88,11 +88,7 @@ func runAttr(args []string, out, errs io.Writer) int {
 		fmt.Fprintf(errs, "sluice attr: %v; \"sluice attr -h\" lists the commands\n", err)
 		return int(syscall.EINVAL)
 	}
-	paths := attrsock.Paths()
-	if *socket != "" {
-		paths = []string{*socket}
-	}
-	c.client = attrsock.New(paths...)
+	c.client = dialTree(*socket)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	c.ctx = ctx
@@ -101,6 +97,15 @@ func runAttr(args []string, out, errs io.Writer) int {
 		fmt.Fprintln(errs, "sluice attr:", err)
 	}
 	return errno(err)
+}
+
+// dialTree returns a client of the socket, or if none is named of those that there
+// may be.
+func dialTree(socket string) *attrsock.Client {
+	if socket == "" {
+		return attrsock.New(attrsock.Paths()...)
+	}
+	return attrsock.New(socket)
 }
 
 // errno is the exit status that stands for an error.
@@ -169,19 +174,29 @@ func (c *attrCommand) diff(save bool) error {
 	kept := attr.NewTree(tables()...)
 	config.Load(kept, vendorDir, c.config)
 	d := differences(entries, kept)
-	for _, path := range d.Rmdir {
-		fmt.Fprintln(c.out, "rmdir", path)
-	}
-	for _, path := range d.Mkdir {
-		fmt.Fprintln(c.out, "mkdir", path)
-	}
-	for _, path := range slices.Sorted(maps.Keys(d.Set)) {
-		fmt.Fprintf(c.out, "%s %q -> %q\n", path, d.old[path], d.Set[path])
-	}
+	printChange(c.out, d.Change, d.old)
 	if !save {
 		return nil
 	}
 	return config.Save(c.config, d.Change)
+}
+
+// printChange shows a change, each value after the one that it replaces, if that
+// is known.
+func printChange(out io.Writer, change attr.Change, old map[string]string) {
+	for _, path := range change.Rmdir {
+		fmt.Fprintln(out, "rmdir", path)
+	}
+	for _, path := range change.Mkdir {
+		fmt.Fprintln(out, "mkdir", path)
+	}
+	for _, path := range slices.Sorted(maps.Keys(change.Set)) {
+		if was, ok := old[path]; ok {
+			fmt.Fprintf(out, "%s %q -> %q\n", path, was, change.Set[path])
+		} else {
+			fmt.Fprintf(out, "%s is written\n", path)
+		}
+	}
 }
 
 // difference is a change, and the values that it replaces.

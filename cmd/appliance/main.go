@@ -15,6 +15,8 @@ const usage = `Sluice forwards live media: WHIP in, WHEP out.
 
   sluice run [flags]      start the appliance; "sluice run -h" lists the flags
   sluice attr COMMAND …   read and change a running one; "sluice attr -h" lists the commands
+  sluice apply FILE       make a running one what a JSON or YAML document says
+  sluice mount DIR        show the attributes of a running one as files
   sluice version          print the version
 `
 
@@ -31,6 +33,10 @@ func main() {
 		}
 	case "attr":
 		os.Exit(runAttr(os.Args[2:], os.Stdout, os.Stderr))
+	case "apply":
+		os.Exit(runApply(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	case "mount":
+		os.Exit(runMount(os.Args[2:], os.Stdout, os.Stderr))
 	case "version":
 		fmt.Println("sluice", version)
 	default:

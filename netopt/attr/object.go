@@ -168,7 +168,7 @@ func (t *Tree) Mkdir(path string) error {
 // checkName says what is wrong with a path for an object of c, which may be nil.
 func (t *Tree) checkName(c *class, path, name string) error {
 	if c == nil {
-		return fail(EPERM, path, "objects are made in %s only", strings.Join(slices.Sorted(maps.Keys(t.classes)), ", "))
+		return fail(EPERM, path, "objects are made in %s only", strings.Join(t.ClassDirs(), ", "))
 	}
 	if !isObjectName(name) {
 		return fail(EINVAL, path, "%s is not a name: 1 to %d letters, digits, dots, dashes or underscores, the first no dot", quote(name), maxName)
@@ -213,6 +213,14 @@ func (t *Tree) Rmdir(path string) error {
 	}
 	t.rmdir(path)
 	return nil
+}
+
+// ClassDirs returns the directories in which objects are made, sorted.
+func (t *Tree) ClassDirs() []string { return slices.Sorted(maps.Keys(t.classes)) }
+
+// Objects returns the names of the objects in one of ClassDirs, sorted.
+func (t *Tree) Objects(dir string) []string {
+	return slices.Sorted(maps.Keys(*t.classes[dir].objects.Load()))
 }
 
 // IsObject reports whether there is an object at path.

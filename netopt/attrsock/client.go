@@ -209,6 +209,9 @@ func refusal(resp *http.Response, path string) error {
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&problem); err != nil {
 		return fmt.Errorf("the server answered %s", resp.Status)
 	}
+	if resp.StatusCode == http.StatusRequestEntityTooLarge {
+		return &attr.Error{Code: attr.EINVAL, Path: path, Reason: problem.Detail}
+	}
 	if attr.Code(problem.Title).Errno() == 0 {
 		return errors.New(problem.Detail)
 	}

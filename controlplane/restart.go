@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 
 	"sluice/controlplane/sdp"
+	"sluice/dataplane"
 	"sluice/dataplane/ice"
 	"sluice/dataplane/msg"
 )
@@ -46,7 +47,7 @@ func (s *Service) restart(id msg.SessionID, p *peer, remote *sdp.Fragment) (*Ses
 	s.log.Info("ICE restart", "session", id)
 	return &Session{
 		Token: p.token, ETag: p.etag(),
-		Answer: p.tagged.Fragment(sdp.Local{Ufrag: ufrag, Pwd: pwd, Candidates: sdp.HostCandidates(addrs)}),
+		Answer: p.tagged.Fragment(sdp.Local{Ufrag: ufrag, Pwd: pwd, Candidates: sdp.HostCandidates(addrs, dataplane.ICETCP.Get(s.tree))}),
 	}, nil
 }
 

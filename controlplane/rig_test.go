@@ -257,6 +257,7 @@ var (
 type settings struct {
 	profile dtls.SRTPProtectionProfile // the only one offered
 	ipv6    bool
+	tcp     bool // has no UDP
 	noRTX   bool
 	bare    bool // no interceptors: what the wire brings, tests see
 	patient bool // does not repeat its part of the DTLS handshake
@@ -288,6 +289,9 @@ func api(t *testing.T, set settings, codecs []media) *webrtc.API {
 	}
 	s.SetSRTPReplayProtectionWindow(1024) // a packet sent again may be older than the usual 64
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	if set.tcp {
+		s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
+	}
 	if set.ipv6 {
 		// pion gathers no candidate on ::1 by itself.
 		conn, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})

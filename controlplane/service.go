@@ -244,7 +244,7 @@ func (s *Service) create(session *registry.Session, selection *sdp.Selection) (*
 		Answer: selection.Answer(sdp.Local{
 			Ufrag: ufrag, Pwd: pwd,
 			Fingerprint: strings.TrimPrefix(s.keyer.Fingerprint(), "sha-256 "),
-			Candidates:  sdp.HostCandidates(addrs),
+			Candidates:  sdp.HostCandidates(addrs, dataplane.ICETCP.Get(s.tree)),
 			SessionID:   uint64(session.ID),
 		}),
 	}, nil

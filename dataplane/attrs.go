@@ -177,6 +177,7 @@ func (p *Plane) settings(t *attr.Tree) shard.Settings {
 	set.Deadlines = msg.Deadlines{Budget: us(budgetAttr), LateDrop: us(lateDropAttr)}
 	set.ResendPerSecond = int(resendAttr.Get(t))
 	set.GOPBytes = int(gopAttr.Get(t))
+	set.StreamLag = ms(tcpLagAttr)
 	set.TrainMax = int(trainMaxAttr.Get(t))
 	set.TrainHold = time.Duration(trainHoldAttr.Get(t)) * time.Microsecond
 	set.PadMax = int(padMaxAttr.Get(t))
@@ -206,6 +207,7 @@ func (p *Plane) follow(t *attr.Tree) {
 		}
 	})
 	t.Collect(func(s *attr.Sample) {
+		p.collectGate(s)
 		for _, st := range p.Inspect() {
 			if st != nil {
 				collect(s, st)
@@ -230,7 +232,7 @@ func collect(s *attr.Sample, st *engine.Stats) {
 		{forwarded, st.Forwarded}, {resent, st.Resent}, {repaired, st.Repaired},
 		{nackIn, st.NACKIn}, {nackMissed, st.NACKMissed}, {nackOut, st.NACKOut},
 		{pliIn, st.PLIIn}, {pliOut, st.PLIOut}, {checks, st.Checks}, {pathChanges, st.PathChanges},
-		{punts, st.Punts}, {early, st.Early}, {misplaced, st.Misplaced}, {relayed, st.Relayed}, {expired, st.Expired},
+		{punts, st.Punts}, {early, st.Early}, {misplaced, st.Misplaced}, {relayed, st.Relayed}, {skippedFrames, st.Skipped}, {expired, st.Expired},
 	} {
 		c.counter.Add(s, c.n)
 	}

@@ -3,7 +3,6 @@ package dataplane
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"sluice/dataplane/engine"
 	"sluice/dataplane/internal/arena"
 	"sluice/dataplane/internal/shard"
+	"sluice/dataplane/internal/tcp"
 	"sluice/dataplane/internal/udp"
 	"sluice/dataplane/msg"
 	"sluice/netopt/attr"
@@ -24,6 +24,7 @@ import (
 type Plane struct {
 	shards []*shard.Shard
 	arenas [][]byte
+	gate   *tcp.Gate // nil without ICE-TCP
 	port   uint16
 	cpus   []int
 	able   udp.Abilities
@@ -41,7 +42,7 @@ func Start(listen netip.AddrPort, tree *attr.Tree, handle func(msg.Event)) (*Pla
 	if n == 0 {
 		n = len(cpus)
 	}
-	p := &Plane{cpus: cpus, able: udp.SelfTest()}
+	p := &Plane{cpus: cpus, able: udp.SelfTest(), gate: newGate(tree)}
 	// A shard's thread never yields its processor to others while it is busy:
 	// the runtime and the control plane need theirs.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), n+2))
@@ -69,13 +70,9 @@ func Start(listen netip.AddrPort, tree *attr.Tree, handle func(msg.Event)) (*Pla
 }
 
 func (p *Plane) newShard(i, n int, listen netip.AddrPort, epoch time.Time, tree *attr.Tree) (*shard.Shard, error) {
-	socket, err := udp.Listen(listen, udp.Options{
-		ReceiveBuffer: int(receiveBufferAttr.Get(tree)),
-		SendBuffer:    int(sendBufferAttr.Get(tree)),
-		Able:          p.able,
-	})
+	socket, streams, err := p.listen(listen, tree)
 	if err != nil {
-		return nil, fmt.Errorf("media %v: %w", listen, err)
+		return nil, err
 	}
 	p.port = socket.Port()
 	var seed [8]byte
@@ -92,9 +89,12 @@ func (p *Plane) newShard(i, n int, listen netip.AddrPort, epoch time.Time, tree 
 	if pinAttr.Get(tree) {
 		cpu = p.cpus[i%len(p.cpus)]
 	}
-	s, err := shard.New(shard.Config{Index: i, Shards: n, CPU: cpu, Epoch: epoch, Engine: eng, Socket: socket, Tx: p.memory(shard.TxBytes)})
+	s, err := shard.New(shard.Config{Index: i, Shards: n, CPU: cpu, Epoch: epoch, Engine: eng, Socket: socket, Streams: streams, Tx: p.memory(shard.TxBytes)})
 	if err != nil {
 		socket.Close()
+		if streams != nil {
+			streams.Close()
+		}
 		return nil, err
 	}
 	s.Configure(p.settings(tree))

@@ -180,7 +180,7 @@ func TestStartFails(t *testing.T) {
 
 // Wherever descriptors run out, Start ends with an error and keeps nothing.
 func TestStartWithoutDescriptors(t *testing.T) {
-	const shards, each = 2, 3 // a socket, an epoll set, an eventfd
+	const shards, each = 2, 5 // a socket for each transport, two epoll sets, an eventfd
 	before := holds(t)
 	for free := range shards*each + 1 {
 		restore := limitDescriptors(t, free)

@@ -50,9 +50,10 @@ var policy = []room{
 	{"dataplane/internal/ring", false, "", "a queue between two threads, whatever the items are"},
 	{"dataplane/internal/poll", false, "", "waiting for descriptors, whatever they are"},
 	{"dataplane/internal/udp", false, "dataplane/clock dataplane/pkt", "the kernel's sockets; decides nothing, so it needs no meaning of the bytes"},
-	{"dataplane/internal/shard", false, "dataplane/clock dataplane/engine dataplane/internal/poll dataplane/internal/ring dataplane/internal/udp dataplane/msg dataplane/pkt dataplane/wire",
+	{"dataplane/internal/tcp", false, "dataplane/clock dataplane/pkt dataplane/wire", "connections and the frames in them; whose they are it need not know"},
+	{"dataplane/internal/shard", false, "dataplane/clock dataplane/engine dataplane/internal/poll dataplane/internal/ring dataplane/internal/tcp dataplane/internal/udp dataplane/msg dataplane/pkt dataplane/wire",
 		"the loop: joins one engine to the kernel and to other shards"},
-	{"dataplane", false, "dataplane/clock dataplane/engine dataplane/histogram dataplane/internal/arena dataplane/internal/shard dataplane/internal/udp dataplane/msg dataplane/pkt dataplane/wire netopt/attr",
+	{"dataplane", false, "dataplane/clock dataplane/engine dataplane/histogram dataplane/internal/arena dataplane/internal/shard dataplane/internal/tcp dataplane/internal/udp dataplane/msg dataplane/pkt dataplane/wire netopt/attr",
 		"the door; all that others may hold on to"},
 
 	{"controlplane/httpd", false, "", "the manners of our HTTP handlers"},

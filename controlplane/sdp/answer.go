@@ -21,31 +21,50 @@ type Local struct {
 	SessionID uint64
 }
 
-// Candidate is one of our UDP addresses.
+// Candidate is one of our addresses.
 type Candidate struct {
 	Addr     netip.AddrPort
 	Priority uint32 // RFC 8445 section 5.1.2.1
+	TCP      bool   // connections are taken there (RFC 6544), instead of UDP
 }
 
 const maxAnswered = 16
 
+// Type preferences: UDP before what a peer might find out itself, TCP below all
+// of UDP (RFC 8445 section 5.1.2.2, RFC 6544 section 4.2).
+const (
+	preferHost    = 126
+	preferHostTCP = 90
+)
+
 // HostCandidates gives addresses their order and priorities: IPv4 first, since
 // some clients (FFmpeg) try the first candidate only, otherwise as given. All
-// are of type host and of component 1.
-func HostCandidates(addrs []netip.AddrPort) []Candidate {
+// are of type host and of component 1. With tcp each address is a passive TCP
+// candidate too, behind all UDP ones; then 8 addresses count.
+func HostCandidates(addrs []netip.AddrPort, tcp bool) []Candidate {
 	sorted := slices.Clone(addrs)
 	for i, a := range sorted {
 		sorted[i] = netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 	}
 	slices.SortStableFunc(sorted, func(a, b netip.AddrPort) int { return a.Addr().BitLen() - b.Addr().BitLen() })
-	candidates := make([]Candidate, len(sorted))
+	var candidates []Candidate
 	for i, a := range sorted {
-		const typeHost, component = 126, 1
-		local := 65535 - uint32(min(i, 65535))
-		candidates[i] = Candidate{a, typeHost<<24 + local<<8 + 256 - component}
+		candidates = append(candidates, Candidate{Addr: a, Priority: priority(preferHost, 65535-uint32(min(i, 65535)))})
+	}
+	if !tcp {
+		return candidates
+	}
+	candidates = candidates[:min(len(candidates), maxAnswered/2)]
+	for i, c := range candidates {
+		// Passive host candidates have direction preference 4 (RFC 6544 section 4.2).
+		local := 4<<13 + 8191 - uint32(i)
+		candidates = append(candidates, Candidate{Addr: c.Addr, Priority: priority(preferHostTCP, local), TCP: true})
 	}
 	return candidates
 }
+
+// priority is that of a candidate of component 1 (RFC 8445 section 5.1.2.1).
+func priority(typ, local uint32) uint32 { return typ<<24 + local<<8 + 255 }
 
 // Answer writes the answer, under 8192 bytes in lines that end in CRLF.
 //
@@ -253,7 +272,11 @@ func token(name string) string {
 
 func (w *writer) candidates(candidates []Candidate) {
 	for i, c := range candidates[:min(len(candidates), maxAnswered)] {
-		w.line("a=candidate:%d 1 udp %d %s %d typ host", i+1, c.Priority, c.Addr.Addr(), c.Addr.Port())
+		transport, suffix := "udp", ""
+		if c.TCP {
+			transport, suffix = "tcp", " tcptype passive"
+		}
+		w.line("a=candidate:%d 1 %s %d %s %d typ host%s", i+1, transport, c.Priority, c.Addr.Addr(), c.Addr.Port(), suffix)
 	}
 	w.line("a=end-of-candidates")
 }

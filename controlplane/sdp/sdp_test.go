@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,7 +38,7 @@ func testLocal() Local {
 		Candidates: HostCandidates([]netip.AddrPort{
 			netip.MustParseAddrPort("[2001:db8::1]:8189"),
 			netip.MustParseAddrPort("192.0.2.1:8189"),
-		}),
+		}, true),
 		SessionID: 1 << 40,
 	}
 }
@@ -430,7 +431,7 @@ func TestTheLargestAnswerFits(t *testing.T) {
 	l.Pwd = strings.Repeat("p", 32)
 	l.Candidates = nil
 	for range 100 {
-		l.Candidates = append(l.Candidates, Candidate{netip.MustParseAddrPort("[2001:db8:1111:2222:3333:4444:5555:6666]:65535"), 4294967295})
+		l.Candidates = append(l.Candidates, Candidate{Addr: netip.MustParseAddrPort("[2001:db8:1111:2222:3333:4444:5555:6666]:65535"), Priority: 4294967295, TCP: true})
 	}
 	answer := s.Answer(l)
 	checkAnswer(t, answer)
@@ -440,22 +441,57 @@ func TestTheLargestAnswerFits(t *testing.T) {
 }
 
 func TestHostCandidates(t *testing.T) {
-	got := HostCandidates([]netip.AddrPort{
+	addrs := []netip.AddrPort{
 		netip.MustParseAddrPort("[2001:db8::1]:1"),
 		netip.MustParseAddrPort("[::ffff:192.0.2.1]:2"),
 		netip.MustParseAddrPort("[fe80::1%eth0]:3"),
 		netip.MustParseAddrPort("192.0.2.2:4"),
-	})
+	}
 	// 2^24 * 126 + 2^8 * 65535 + 255, RFC 8445 section 5.1.2.1
 	const highest = 2130706431
 	want := []Candidate{
-		{netip.MustParseAddrPort("192.0.2.1:2"), highest},
-		{netip.MustParseAddrPort("192.0.2.2:4"), highest - 256},
-		{netip.MustParseAddrPort("[2001:db8::1]:1"), highest - 512},
-		{netip.MustParseAddrPort("[fe80::1]:3"), highest - 768},
+		{Addr: netip.MustParseAddrPort("192.0.2.1:2"), Priority: highest},
+		{Addr: netip.MustParseAddrPort("192.0.2.2:4"), Priority: highest - 256},
+		{Addr: netip.MustParseAddrPort("[2001:db8::1]:1"), Priority: highest - 512},
+		{Addr: netip.MustParseAddrPort("[fe80::1]:3"), Priority: highest - 768},
 	}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
+	if got := HostCandidates(addrs, false); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+	// 2^24 * 90 + 2^8 * (2^13 * 4 + 8191) + 255, RFC 6544 section 4.2
+	const highestTCP = 1520435199
+	for i := range 4 {
+		want = append(want, Candidate{Addr: want[i].Addr, Priority: highestTCP - 256*uint32(i), TCP: true})
+	}
+	if got := HostCandidates(addrs, true); !slices.Equal(got, want) {
+		t.Errorf("with TCP %v, want %v", got, want)
+	}
+}
+
+// However many addresses there are, an answer has both transports.
+func TestHostCandidatesShareTheRoom(t *testing.T) {
+	var addrs []netip.AddrPort
+	for i := range 20 {
+		addrs = append(addrs, netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 8189))
+	}
+	got := HostCandidates(addrs, true)
+	if len(got) != maxAnswered || got[7].TCP || !got[8].TCP || got[8].Addr != addrs[0] || got[7].Addr != addrs[7] {
+		t.Errorf("%v", got)
+	}
+	if got := HostCandidates(addrs, false); len(got) != 20 || got[19].Addr != addrs[19] {
+		t.Errorf("without TCP %v", got)
+	}
+}
+
+func TestCandidateLines(t *testing.T) {
+	answer := string(mustPublish(t, good).Answer(testLocal()))
+	for _, line := range []string{
+		"a=candidate:1 1 udp 2130706431 192.0.2.1 8189 typ host\r\n",
+		"a=candidate:4 1 tcp 1520434943 2001:db8::1 8189 typ host tcptype passive\r\na=end-of-candidates\r\n",
+	} {
+		if strings.Count(answer, line) != 1 {
+			t.Errorf("no %q in\n%s", line, answer)
+		}
 	}
 }
 

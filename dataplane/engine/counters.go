@@ -31,6 +31,7 @@ type Counters struct {
 	Misplaced   uint64 // datagrams relayed to the shard that owns them
 	Relayed     uint64 // media packets relayed to shards with viewers
 	Late        uint64 // packets sent later than their stream's budget
+	Skipped     uint64 // video frames that viewers by TCP did not get, because their connections were too slow
 	Expired     uint64 // sessions ended for want of checks, keys or consent
 }
 

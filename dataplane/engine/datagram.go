@@ -106,8 +106,10 @@ func (e *Engine) authentic(s *session, path *pkt.Path) {
 	}
 }
 
-// moved reports that media goes to another path now.
+// moved has media go to the path that is selected now.
 func (e *Engine) moved(s *session) {
+	h := e.byID[s.id]
 	e.Counters.PathChanges++
-	e.reportPath(e.byID[s.id], s)
+	e.reportPath(h, s)
+	e.beginPath(h, s)
 }

@@ -10,9 +10,10 @@
 //
 // Files in packet order: datagram.go (classify, find the session), stun.go,
 // rtp.go (authenticate, number, keep), train.go (when and in which shape packets
-// leave), pace.go (who starts behind), fanout.go (rewrite, protect), latency.go (how long that took), rtcp.go
-// (what peers report), feedback.go (what we report), relay.go (other shards);
-// beside them command.go, timeout.go and state.go.
+// leave), pace.go (who starts behind), fanout.go (rewrite, protect), stream.go
+// (peers by TCP), latency.go (how long that took), rtcp.go (what peers report),
+// feedback.go (what we report), relay.go (other shards); beside them command.go,
+// timeout.go and state.go.
 package engine
 
 import (
@@ -50,6 +51,7 @@ type Settings struct {
 	SetupTimeout    time.Duration // from POST to the first check, and from there to the keys
 	FeedbackEvery   time.Duration // transport-wide feedback to publishers
 	ResendPerSecond int           // retransmissions to one viewer of one route at most
+	StreamLag       time.Duration // what waits for a TCP connection for longer is dropped
 	TrainMax        int           // packets of one message to the kernel, 1 to pkt.MaxRunPackets
 	TrainHold       time.Duration // a video packet waits so long for the end of its frame; 0 is not at all
 	ShortTails      bool          // trains end with a shorter packet: a kernel damages those that do not
@@ -70,6 +72,7 @@ func DefaultSettings() Settings {
 		SetupTimeout:    30 * time.Second,
 		FeedbackEvery:   100 * time.Millisecond,
 		ResendPerSecond: 1000,
+		StreamLag:       time.Second,
 		TrainMax:        44,
 		PadMax:          16,
 		Nack:            feedback.DefaultLimits(),
@@ -98,16 +101,17 @@ type Engine struct {
 	early    early
 
 	// Outputs that wait to be polled.
-	control   *pkt.Batch   // answers, reports, retransmissions
-	controlAt int          // runs of control already handed over
-	dirty     []*route     // routes with packets that some egress has not seen
-	paced     []pkt.Handle // egresses that are behind
-	held      []*route     // routes whose newest packets wait for the rest of a frame
-	served    []served     // what is in the shell's transmit batch
-	outboxes  []outbox     // by shard
-	punts     []msg.Punt
-	selected  []pkt.Handle // sessions whose selected path is to be reported
-	closed    []msg.SessionClosed
+	control  *pkt.Batch   // answers, reports, retransmissions
+	dirty    []*route     // routes with packets that some egress has not seen
+	paced    []pkt.Handle // egresses that are behind
+	held     []*route     // routes whose newest packets wait for the rest of a frame
+	served   []served     // what is in the shell's transmit batch
+	writable []pkt.Handle // sessions whose connections take more again
+	hangups  []pkt.Addr   // connections to be closed
+	outboxes []outbox     // by shard
+	punts    []msg.Punt
+	selected []pkt.Handle // sessions whose selected path is to be reported
+	closed   []msg.SessionClosed
 
 	serial      uint64 // of sources
 	random      uint64

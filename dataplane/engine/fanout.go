@@ -25,7 +25,7 @@ func (e *Engine) markDirty(r *route) {
 func (e *Engine) PollTransmit(tx *pkt.Batch) (more bool) {
 	tx.Limit(e.set.TrainMax)
 	e.served = e.served[:0]
-	if !e.drainControl(tx) {
+	if !e.drainControl(tx) || !e.serveWritable(tx) {
 		return true
 	}
 	for len(e.dirty) > 0 {
@@ -47,25 +47,31 @@ func (e *Engine) PollTransmit(tx *pkt.Batch) (more bool) {
 //
 //hot:path
 func (e *Engine) drainControl(tx *pkt.Batch) bool {
-	runs := e.control.Runs()
-	for ; e.controlAt < len(runs); e.controlAt++ {
-		run := &runs[e.controlAt]
-		for b := e.control.Bytes(run); len(b) > 0; {
-			n := min(int(run.Segment), len(b))
-			slot := tx.Reserve(n)
-			if slot == nil {
-				run.Off, run.Len = run.Off+run.Len-int32(len(b)), int32(len(b))
-				return false
-			}
-			copy(slot, b[:n])
-			tx.Commit(&run.Path, n)
-			e.Counters.TxPackets++
-			e.Counters.TxBytes += uint64(n)
-			b = b[n:]
-		}
+	if !e.copyRuns(e.control, e.control.Runs(), tx) || !e.copyRuns(e.control, e.control.Streams(), tx) {
+		return false
 	}
 	e.control.Reset()
-	e.controlAt = 0
+	return true
+}
+
+// copyRuns copies packets from one batch to another, and takes them off their
+// runs; false when they do not fit.
+//
+//hot:path
+func (e *Engine) copyRuns(from *pkt.Batch, runs []pkt.Run, to *pkt.Batch) bool {
+	for i := range runs {
+		for run := &runs[i]; run.Len > 0; {
+			b := from.Bytes(run)[:min(run.Segment, run.Len)]
+			slot := to.Reserve(len(b))
+			if slot == nil {
+				return false
+			}
+			to.Commit(&run.Path, copy(slot, b))
+			e.Counters.TxPackets++
+			e.Counters.TxBytes += uint64(len(b))
+			run.Off, run.Len = run.Off+int32(len(b)), run.Len-int32(len(b))
+		}
+	}
 	return true
 }
 
@@ -106,8 +112,14 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 	if eg.reportNo != r.reportNo && !e.sendReport(r, eg, s, l, path, tx) {
 		return false
 	}
-	if eg.cursor < r.ring.Tail() {
+	switch {
+	case path.Remote.Stream():
+		e.keepUp(r, eg)
+	case eg.cursor < r.ring.Tail():
 		e.fellBehind(r, eg)
+	}
+	if eg.waitKey && !e.awaitKey(r, eg) {
+		return true
 	}
 	from := eg.cursor
 	done := e.catchUp(r, eg, l, path, tx)
@@ -130,6 +142,9 @@ func (e *Engine) catchUp(r *route, eg *egress, l *link, path *pkt.Path, tx *pkt.
 			e.Counters.Drops[wire.DropOverdue]++
 			continue
 		}
+		if path.Remote.Stream() && !e.roomFor(l, r.kind) {
+			return true
+		}
 		slot := tx.Reserve(e.set.MTU)
 		if slot == nil {
 			return false
@@ -140,6 +155,7 @@ func (e *Engine) catchUp(r *route, eg *egress, l *link, path *pkt.Path, tx *pkt.
 			continue
 		}
 		tx.Commit(path, n)
+		l.room -= wire.FrameHead + n
 		eg.packets++
 		eg.octets += uint32(len(p.Payload(data)))
 		e.Counters.TxPackets++

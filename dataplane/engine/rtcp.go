@@ -136,7 +136,10 @@ func (e *Engine) nacked(s *session, l *link, media uint32, lost wire.Lost) {
 func (e *Engine) resend(r *route, eg *egress, l *link, path *pkt.Path, seq uint16) bool {
 	newest := r.splice.Highest() + eg.view.SeqDelta
 	at, ok := r.ring.Find(newest + uint64(int64(int16(seq-uint16(newest)))) - eg.view.SeqDelta)
-	if !ok || at >= eg.cursor {
+	if !ok || at >= eg.cursor || at < eg.skipped {
+		return false
+	}
+	if path.Remote.Stream() && !e.roomFor(l, r.kind) {
 		return false
 	}
 	p, data := r.ring.At(at)
@@ -149,6 +152,7 @@ func (e *Engine) resend(r *route, eg *egress, l *link, path *pkt.Path, seq uint1
 		return false
 	}
 	e.control.Commit(path, n)
+	l.room -= wire.FrameHead + n
 	eg.resent++
 	e.Counters.Resent++
 	return true

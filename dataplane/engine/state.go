@@ -48,6 +48,9 @@ type link struct {
 	former   credentials        // those of before an ICE restart that is under way
 	ciphers  *srtp.Context      // nil before the keys
 	arrivals *feedback.Arrivals // nil unless transport-wide feedback was agreed on
+	remote   pkt.Addr           // where media goes
+	room     int                // bytes that this connection may be given; counts where it is one
+	starved  bool               // something waits for room
 }
 
 // credentials are our half of a session's ICE credentials; zero for none.
@@ -113,6 +116,8 @@ type egress struct {
 	frame    uint32 // timestamp of the frame that is being sent or left out
 	inFrame  bool   // frame is one
 	leaveOut bool
+	skipped  uint64 // position up to which packets were dropped on purpose
+	waitKey  bool   // everything is, until the next keyframe
 	reportNo uint32 // last sender report passed on
 	packets  uint32
 	octets   uint32

@@ -63,6 +63,7 @@ func (e *Engine) checked(h pkt.Handle, s *session, path *pkt.Path) {
 	if first {
 		s.since = e.now
 		e.reportPath(h, s)
+		e.beginPath(h, s)
 	}
 }
 
@@ -103,17 +104,23 @@ func (e *Engine) forgetFormer(l *link) {
 	}
 }
 
+// forgetRemote ends what a session has to do with an address.
 func (e *Engine) forgetRemote(h pkt.Handle, remote pkt.Addr) {
-	if e.byRemote[remote] == h {
-		delete(e.byRemote, remote)
+	if e.byRemote[remote] != h {
+		return
+	}
+	delete(e.byRemote, remote)
+	if remote.Stream() {
+		e.hangups = append(e.hangups, remote)
 	}
 }
 
 // stunElsewhere passes a check on to the shard that its ufrag names. An unknown
-// ufrag gets no answer: it would tell who is there, to whoever asks.
+// ufrag gets no answer: it would tell who is there, to whoever asks. A
+// connection is with its owner already.
 func (e *Engine) stunElsewhere(d *pkt.Datagram, ufrag []byte, landed int) wire.Drop {
 	shard, ok := ice.UfragShard(ufrag)
-	if !ok || shard == e.cfg.Shard || shard >= e.cfg.Shards || landed != e.cfg.Shard {
+	if !ok || d.Path.Remote.Stream() || shard == e.cfg.Shard || shard >= e.cfg.Shards || landed != e.cfg.Shard {
 		return wire.DropSTUNUnknownUser
 	}
 	return e.relayDatagram(shard, d)

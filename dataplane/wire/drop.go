@@ -37,6 +37,7 @@ const (
 	DropMTU          // would exceed the mtu attribute after rewriting
 	DropViewerBehind // a viewer's backlog fell out of the history
 	DropOverdue      // later than the stream's late_drop_us
+	DropStreamBehind // a viewer's TCP connection did not take it in time
 	DropRelayFull    // the ring to the owning shard is full
 	DropTransmit     // the kernel refused the packet
 	NumDrop
@@ -73,6 +74,7 @@ var dropNames = [NumDrop]string{
 	DropMTU:             "mtu",
 	DropViewerBehind:    "viewer_behind",
 	DropOverdue:         "overdue",
+	DropStreamBehind:    "tcp_behind",
 	DropRelayFull:       "relay_full",
 	DropTransmit:        "transmit",
 }

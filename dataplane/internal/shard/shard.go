@@ -14,6 +14,7 @@ import (
 	"sluice/dataplane/engine"
 	"sluice/dataplane/internal/poll"
 	"sluice/dataplane/internal/ring"
+	"sluice/dataplane/internal/tcp"
 	"sluice/dataplane/internal/udp"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
@@ -38,22 +39,23 @@ const receiveBudget = 4
 // Shard is one thread's loop. Only the methods that say so may be called from
 // other goroutines.
 type Shard struct {
-	index  int
-	cpu    int // pinned to, -1 for none
-	engine *engine.Engine
-	socket *udp.Socket
-	poller *poll.Poller
-	epoch  time.Time  // clock.Time 0
-	origin time.Time  // wall clock at clock.Time 0, read once a turn
-	lapped clock.Time // when the current stage began
-	tx     *pkt.Batch
-	unsent bool // tx waits for the socket to take more
-	accel  pkt.Accel
-	spin   spinner
+	index   int
+	cpu     int // pinned to, -1 for none
+	engine  *engine.Engine
+	socket  *udp.Socket
+	streams *tcp.Socket // nil without ICE-TCP
+	poller  *poll.Poller
+	epoch   time.Time  // clock.Time 0
+	origin  time.Time  // wall clock at clock.Time 0, read once a turn
+	lapped  clock.Time // when the current stage began
+	tx      *pkt.Batch
+	unsent  bool // tx waits for the socket to take more
+	accel   pkt.Accel
+	spin    spinner
 
 	peers    []*Shard                // all shards, by index
 	inbox    []*ring.SPSC[relayItem] // from each other shard
-	commands chan any                // msg.Command, inspect or Settings
+	commands chan any                // msg.Command, inspect, Settings or a connection that is ours
 	events   chan msg.Event
 	stop     chan struct{}
 	done     chan struct{}
@@ -75,10 +77,11 @@ type Config struct {
 	Epoch         time.Time
 	Engine        *engine.Engine
 	Socket        *udp.Socket
-	Tx            []byte // memory of TxBytes for the transmit batch
+	Streams       *tcp.Socket // nil without ICE-TCP
+	Tx            []byte      // memory of TxBytes for the transmit batch
 }
 
-// New returns a shard; Start makes it run. It owns the socket.
+// New returns a shard; Start makes it run. It owns the sockets.
 func New(c Config) (*Shard, error) {
 	poller, err := poll.New()
 	if err != nil {
@@ -88,8 +91,14 @@ func New(c Config) (*Shard, error) {
 		poller.Close()
 		return nil, err
 	}
+	if c.Streams != nil {
+		if err := poller.Add(c.Streams.FD()); err != nil {
+			poller.Close()
+			return nil, err
+		}
+	}
 	s := &Shard{
-		index: c.Index, cpu: c.CPU, engine: c.Engine, socket: c.Socket, poller: poller, epoch: c.Epoch,
+		index: c.Index, cpu: c.CPU, engine: c.Engine, socket: c.Socket, streams: c.Streams, poller: poller, epoch: c.Epoch,
 		tx:       pkt.NewBatch(c.Tx, txRuns),
 		inbox:    make([]*ring.SPSC[relayItem], c.Shards),
 		commands: make(chan any, commandItems),
@@ -150,8 +159,8 @@ func (s *Shard) post(m any) {
 // Events returns what the engine reports; closed when the shard has stopped.
 func (s *Shard) Events() <-chan msg.Event { return s.events }
 
-// Stop ends the loop, if Start was called, and waits for it; the socket is closed
-// then. Safe for concurrent use, once.
+// Stop ends the loop, if Start was called, and waits for it; the sockets are
+// closed then. Safe for concurrent use, once.
 func (s *Shard) Stop() {
 	close(s.stop)
 	if s.peers == nil {
@@ -165,6 +174,9 @@ func (s *Shard) Stop() {
 // release gives back what the shard owns.
 func (s *Shard) release() {
 	s.socket.Close()
+	if s.streams != nil {
+		s.streams.Close()
+	}
 	s.poller.Close()
 	close(s.events)
 	close(s.done)
@@ -220,6 +232,7 @@ func (s *Shard) turn() (busy bool) {
 	busy = s.receive()
 	busy = s.takeCommands() || busy
 	busy = s.takeRelays() || busy
+	busy = s.serveStreams() || busy
 	if s.lapped >= s.engine.PollTimeout() {
 		s.engine.HandleTimeout(s.lapped)
 		s.lap(engine.StageTimers)
@@ -254,6 +267,9 @@ func (s *Shard) idle() bool {
 // timeout returns how long the loop may sleep, negative for ever.
 func (s *Shard) timeout() time.Duration {
 	due := s.engine.PollTimeout()
+	if s.streams != nil {
+		due = min(due, s.streams.Timeout())
+	}
 	if due == clock.Never {
 		return -1
 	}
@@ -303,6 +319,8 @@ func (s *Shard) takeCommands() (some bool) {
 			s.engine.HandleCommand(s.lapped, c)
 		case Settings:
 			s.configure(&c)
+		case *tcp.Conn:
+			s.streams.Adopt(s.lapped, c)
 		case inspect:
 			c.reply <- s.stats()
 		}
@@ -352,6 +370,7 @@ func (s *Shard) takeRelays() (some bool) {
 func (s *Shard) drain() (done bool) {
 	done = s.sendRelays()
 	s.transmit()
+	s.hangUp()
 	for len(s.events) < cap(s.events) {
 		var ev msg.Event
 		if !s.engine.PollEvent(&ev) {
@@ -371,6 +390,7 @@ func (s *Shard) transmit() {
 				return
 			}
 			s.lap(engine.StageFanOut)
+			more = s.sendStreams() || more
 		}
 		before := s.socket.Counters.Fallbacks
 		done, dropped := s.socket.Send(s.tx)

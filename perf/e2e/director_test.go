@@ -21,6 +21,8 @@ type report struct {
 	Error      string // why the page gave up; empty while all is well
 	RetryAfter *string
 	Remote     string // address of the server in the selected candidate pair
+	Protocol   string // of that pair, "udp" or "tcp"
+	FirstFrame int    // milliseconds from the POST to the first picture, 0 before it or where the browser does not tell
 	Video      *videoStats
 	Audio      *audioStats
 	Sent       *sentStats

@@ -19,6 +19,8 @@ let stage = 'opening media';
 let retryAfter = null;
 let failure = '';
 let session = null;
+let posted = 0; // when the offer went
+let firstFrame = 0; // milliseconds from then to the first picture
 
 const sleep = ms => new Promise(done => setTimeout(done, ms));
 
@@ -85,6 +87,7 @@ function addViewerMedia() {
   video.srcObject = new MediaStream();
   document.body.append(video);
   pc.ontrack = event => video.srcObject.addTrack(event.track);
+  video.requestVideoFrameCallback?.(() => { firstFrame = Math.ceil(performance.now() - posted); });
   for (const kind of kinds) pc.addTransceiver(kind, {direction: 'recvonly'});
   watchPixels(video);
 }
@@ -102,6 +105,7 @@ async function completeOffer() {
 // server says.
 async function exchange(offer) {
   stage = 'posting';
+  posted = performance.now();
   for (;;) {
     const answer = await fetch(params.url, {
       method: 'POST',
@@ -196,9 +200,9 @@ function audioStats(stats, inbound) {
   };
 }
 
-function remoteAddress(stats) {
+function remoteCandidate(stats) {
   const pair = [...stats.values()].find(s => s.type === 'candidate-pair' && s.nominated && s.state === 'succeeded');
-  return pair ? stats.get(pair.remoteCandidateId)?.address : '';
+  return pair && stats.get(pair.remoteCandidateId);
 }
 
 async function makeReport() {
@@ -209,13 +213,16 @@ async function makeReport() {
   const sum = key => sent.reduce((total, s) => total + (s[key] || 0), 0);
   const video = received('video');
   const audio = received('audio');
+  const remote = remoteCandidate(stats);
   return {
     ID: params.id,
     State: stage === 'answered' ? pc.connectionState : stage,
     DTLS: [...pc.getSenders(), ...pc.getReceivers()].map(end => end.transport?.state).find(Boolean),
     Error: failure,
     RetryAfter: retryAfter,
-    Remote: remoteAddress(stats),
+    Remote: remote?.address,
+    Protocol: remote?.protocol,
+    FirstFrame: firstFrame,
     Video: video && videoStats(stats, video),
     Audio: audio && audioStats(stats, audio),
     Sent: sent.length ? {FramesEncoded: sum('framesEncoded'), PacketsSent: sum('packetsSent')} : undefined,

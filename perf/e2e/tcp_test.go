@@ -1,0 +1,151 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// dropUDP has the namespace lose all UDP that comes in by its link, as a
+// firewall on the way does: silently.
+func (ns *netns) dropUDP() error {
+	return ns.ip(
+		"rule add pref 10 lookup local", // the rule for local addresses stands first by default
+		"rule del pref 0",
+		"rule add pref 5 iif veth0 ipproto udp blackhole",
+	)
+}
+
+// passes reports whether a datagram from one namespace reaches the other.
+func passes(t *testing.T, from, to *netns, host string) bool {
+	t.Helper()
+	var socket net.PacketConn
+	err := to.do(func() (err error) {
+		socket, err = net.ListenPacket("udp", net.JoinHostPort(host, "0"))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	c, err := from.dial(t.Context(), "udp", socket.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "datagram")
+	// veth delivers at once: what is not there by now does not come.
+	socket.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	_, _, err = socket.ReadFrom(make([]byte, 100))
+	return err == nil
+}
+
+// behindFirewall is a lab of its own: a browser whose UDP does not reach the server.
+func behindFirewall(t *testing.T) (*lab, *browser) {
+	t.Helper()
+	l := theatre(t)
+	f := &lab{dir: t.TempDir(), binary: l.binary, director: l.director}
+	var err error
+	if f.servers, f.clients, err = joinNamespaces(); err != nil {
+		t.Fatal(err)
+	}
+	if !passes(t, f.clients, f.servers, hostV4) {
+		t.Fatal("UDP does not pass without a firewall")
+	}
+	if err := f.servers.dropUDP(); err != nil {
+		t.Fatal(err)
+	}
+	if passes(t, f.clients, f.servers, hostV4) {
+		t.Fatal("UDP passes the firewall")
+	}
+	if err := f.serveStage(f.clients); err != nil {
+		t.Fatal(err)
+	}
+	b, err := l.director.launch(f.clients, f.dir, "chromium-tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.proc.stop(patience) })
+	return f, b
+}
+
+// TestTCP: where a firewall drops all UDP, a browser publishes and watches by
+// ICE-TCP. A viewer has its first picture within 3 s of its POST; a machine that
+// is busy with other things has three attempts.
+func TestTCP(t *testing.T) {
+	l, b := behindFirewall(t)
+	s := l.serve(t, hostV4)
+	publisher := b.open(t, peerSpec{role: "publish", url: s.whip("tcp")})
+	fastest := time.Hour
+	for range 3 {
+		viewer := b.open(t, peerSpec{role: "watch", url: s.whep("tcp")})
+		viewer.await(t, "to play", playing("av", ""))
+		last := viewer.newest()
+		if last.Protocol != "tcp" {
+			t.Fatalf("it plays by %q", last.Protocol)
+		}
+		if last.FirstFrame == 0 {
+			t.Fatal("the page did not see its first picture")
+		}
+		fastest = min(fastest, time.Duration(last.FirstFrame)*time.Millisecond)
+		if fastest < 3*time.Second {
+			break
+		}
+	}
+	t.Logf("first picture %v after the POST", fastest)
+	if fastest >= 3*time.Second {
+		t.Errorf("the first picture took %v", fastest)
+	}
+	if protocol := publisher.newest().Protocol; protocol != "tcp" {
+		t.Errorf("the publisher sends by %q", protocol)
+	}
+	if n := s.metric(t, l.servers, "sluice_tcp_connections"); n == "" || n == "0" {
+		t.Errorf("the server counts %q connections", n)
+	}
+}
+
+// TestTCPIsTheLastResort: where UDP passes, media goes by UDP.
+func TestTCPIsTheLastResort(t *testing.T) {
+	l := theatre(t)
+	s := l.serve(t, hostV4)
+	l.chromium.open(t, peerSpec{role: "publish", url: s.whip("both")})
+	for _, b := range l.browsers() {
+		viewer := b.open(t, peerSpec{role: "watch", url: s.whep("both")})
+		viewer.await(t, "to play", playing("av", ""))
+		if protocol := viewer.newest().Protocol; protocol != "udp" {
+			t.Errorf("%s plays by %q", b.name, protocol)
+		}
+	}
+}
+
+// metric reads one value of the server's metrics, "" for none.
+func (s *server) metric(t *testing.T, ns *netns, name string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	client := &http.Client{Transport: &http.Transport{DialContext: ns.dial, DisableKeepAlives: true}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+adminAddr+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(body)) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}

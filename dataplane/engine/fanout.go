@@ -109,6 +109,9 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 	if !eg.started && !e.start(r, eg, h) {
 		return true
 	}
+	if path.Remote.Stream() && !e.roomFor(l, r.kind) {
+		return true
+	}
 	if eg.reportNo != r.reportNo && !e.sendReport(r, eg, s, l, path, tx) {
 		return false
 	}
@@ -254,6 +257,7 @@ func (e *Engine) sendReport(r *route, eg *egress, s *session, l *link, path *pkt
 	b = wire.AppendDescription(b, eg.view.SSRC, msg.CNAME)
 	if n := e.protectRTCP(s, l, slot, len(b), eg.view.SSRC); n > 0 {
 		tx.Commit(path, n)
+		l.room -= wire.FrameHead + n
 		e.Counters.TxPackets++
 		e.Counters.TxBytes += uint64(n)
 	}

@@ -209,7 +209,13 @@ func (p *peer) sendRTCP(packets ...rtcp.Packet) {
 
 // rebind gives the peer another address, as a NAT that forgot it does. It
 // notices when its next check is answered; media it goes on sending.
-func (p *peer) rebind() { p.host.Rebind(p.w.newAddr(p)) }
+func (p *peer) rebind() {
+	if p.w.pipes[p.host.Addr()] != nil {
+		p.reconnect()
+		return
+	}
+	p.host.Rebind(p.w.newAddr(p))
+}
 
 // observer sees all that the engine sends to one peer, before the network does.
 type observer struct {

@@ -17,7 +17,7 @@ var simSeed = flag.Int("seed", -1, "the only seed that TestSimulation runs")
 // livePace is a video call at a third of its size.
 var livePace = pace{
 	video: 100 * time.Millisecond, audio: 60 * time.Millisecond, reports: time.Second,
-	framePackets: 4, keyframeEvery: 60,
+	framePackets: 4, keyframeEvery: 60, payload: 60,
 	viewerReports: 700 * time.Millisecond, nack: 40 * time.Millisecond,
 	window: 1500, remember: 4000,
 }
@@ -52,7 +52,7 @@ func TestSimulation(t *testing.T) {
 
 func (c *counts) list() []int {
 	return []int{c.forwarded, c.received, c.splices, c.senderReports, c.reports, c.twcc, c.keyframeRequests, c.upstreamRepairs, c.relayed, c.rebinds,
-		c.trains, c.padded, c.paddedAgain, c.retunes, c.restarts}
+		c.trains, c.padded, c.paddedAgain, c.retunes, c.restarts, c.connections}
 }
 
 func (c *counts) add(o *counts) {
@@ -71,11 +71,13 @@ func (c *counts) add(o *counts) {
 	c.paddedAgain += o.paddedAgain
 	c.retunes += o.retunes
 	c.restarts += o.restarts
+	c.connections += o.connections
 }
 
 func simulate(t *testing.T, seed uint64, repeat string) counts {
 	w := newWorld(t, seed, 1+int(seed%maxShards), livePace, repeat)
 	w.lossy = w.rand.Chance(0.8)
+	w.tcp = true
 	w.retune()
 	for range 1 + w.rand.IntN(2) {
 		w.newStream()

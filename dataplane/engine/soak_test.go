@@ -11,7 +11,7 @@ import (
 // two: slow enough to live through days, fast enough that everything wraps.
 var slowPace = pace{
 	video: time.Second, audio: 2 * time.Second, reports: 5 * time.Second,
-	framePackets: 3, keyframeEvery: 60,
+	framePackets: 3, keyframeEvery: 60, payload: 60,
 	viewerReports: 5 * time.Second, nack: 200 * time.Millisecond,
 	window: 1500, remember: 4000,
 }

@@ -25,6 +25,7 @@ var ntpOrigin = clock.FromWall(time.Unix(1767225600, 0))
 type pace struct {
 	video, audio, reports time.Duration
 	framePackets          int // of a frame, at most
+	payload               int // bytes of a packet beside what names it, fewer than
 	keyframeEvery         int // frames, unasked
 	viewerReports, nack   time.Duration
 	window                uint64 // numbers a viewer looks back over before it judges
@@ -53,6 +54,7 @@ type world struct {
 	closed     int
 	onClosed   func(msg.SessionClosed)
 	remotes    map[pkt.Addr]*remoteState
+	pipes      map[pkt.Addr]*pipe // what goes by TCP
 	sourceByID map[uint32]*source
 	flights    map[flight]flown
 	serial     uint64
@@ -60,6 +62,7 @@ type world struct {
 	sources    uint32
 	routes     msg.RouteID
 	lossy      bool // new links are
+	tcp        bool // some viewers come by TCP
 	perfect    bool // new links are, without any delay
 	muted      bool // publishers publish nothing
 	counts     counts
@@ -68,7 +71,7 @@ type world struct {
 // counts show that a world was not idle.
 type counts struct {
 	forwarded, received, splices, senderReports, reports, twcc, keyframeRequests, upstreamRepairs, relayed, rebinds int
-	trains, padded, paddedAgain, retunes, restarts                                                                  int
+	trains, padded, paddedAgain, retunes, restarts, connections                                                     int
 }
 
 // stream is what viewers watch.
@@ -83,7 +86,7 @@ var local = [16]byte{10: 0xff, 11: 0xff, 12: 192, 13: 0, 14: 2, 15: 1}
 func newWorld(t testing.TB, seed uint64, shards int, p pace, repeat string) *world {
 	w := &world{
 		t: t, repeat: repeat, pace: p, rand: simnet.NewRand(seed ^ 0xabcdef),
-		sessions: map[msg.SessionID]*peer{}, keyed: map[msg.SessionID]bool{}, remotes: map[pkt.Addr]*remoteState{},
+		sessions: map[msg.SessionID]*peer{}, keyed: map[msg.SessionID]bool{}, remotes: map[pkt.Addr]*remoteState{}, pipes: map[pkt.Addr]*pipe{},
 		sourceByID: map[uint32]*source{}, flights: map[flight]flown{},
 		loads: make([]int, shards), armed: make([]clock.Time, shards), free: make([]clock.Time, shards),
 		tx: pkt.NewBatch(make([]byte, 8<<10), 8), // small: what is sent often does not fit at once
@@ -138,6 +141,11 @@ func (w *world) arrive(from pkt.Addr, b []byte) {
 		h = (h ^ uint32(c)) * 16777619
 	}
 	shard := int(h>>8) % len(w.engines)
+	if pipe := w.pipes[from]; pipe != nil {
+		if shard = pipe.peer.id.Shard(); pipe.closed {
+			return
+		}
+	}
 	if r := w.remotes[from]; r != nil {
 		if r.peer != nil && wire.Classify(b) == wire.ProtoSTUN {
 			r.checked, r.validated = w.net.Now(), true
@@ -186,8 +194,10 @@ func (w *world) drain(shard int) {
 	e := w.engines[shard]
 	for more := true; more; {
 		more = e.PollTransmit(w.tx)
-		w.transmit()
+		w.transmit(w.tx.Runs())
+		w.transmit(w.tx.Streams())
 		w.tx.Reset()
+		more = w.streamed(shard) || more
 	}
 	for to := range w.engines {
 		var m engine.Relay
@@ -196,6 +206,9 @@ func (w *world) drain(shard int) {
 			m.Data = slices.Clone(m.Data)
 			w.net.After(10*time.Microsecond, func() { w.relay(shard, to, &m) })
 		}
+	}
+	for a := (pkt.Addr{}); e.PollHangup(&a); {
+		w.hangUp(a)
 	}
 	for ev := msg.Event(nil); e.PollEvent(&ev); {
 		w.event(ev)
@@ -240,9 +253,9 @@ func (w *world) relay(from, to int, m *engine.Relay) {
 }
 
 // transmit puts what an engine sends on the network, and looks at it.
-func (w *world) transmit() {
-	for i := range w.tx.Runs() {
-		run := &w.tx.Runs()[i]
+func (w *world) transmit(runs []pkt.Run) {
+	for i := range runs {
+		run := &runs[i]
 		if run.Packets() > 1 {
 			w.counts.trains++
 		}
@@ -252,7 +265,11 @@ func (w *world) transmit() {
 		for b := w.tx.Bytes(run); len(b) > 0; {
 			n := min(int(run.Segment), len(b))
 			w.observe(run.Path.Remote, b[:n])
-			w.net.Deliver(run.Path.Remote, b[:n])
+			if pipe := w.pipes[run.Path.Remote]; pipe != nil {
+				pipe.put(b[:n])
+			} else {
+				w.net.Deliver(run.Path.Remote, b[:n])
+			}
 			b = b[n:]
 		}
 	}

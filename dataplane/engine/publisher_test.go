@@ -182,7 +182,11 @@ func (p *publisher) packet(src *source, head []byte, key, marker bool) {
 	payload := append([]byte(nil), head...)
 	payload = binary.BigEndian.AppendUint32(payload, src.id)
 	payload = binary.BigEndian.AppendUint64(payload, s.seq)
-	s.payload = append(payload, bytes.Repeat([]byte{byte(s.seq)}, p.w.rand.IntN(p.w.pace.payload))...)
+	size := 60
+	if src.track.kind == msg.Video {
+		size = p.w.pace.payload
+	}
+	s.payload = append(payload, bytes.Repeat([]byte{byte(s.seq)}, p.w.rand.IntN(size))...)
 	src.packets[s.seq] = s
 	delete(src.packets, s.seq-p.w.pace.remember)
 	src.count++

@@ -225,6 +225,21 @@ func TestSlowStream(t *testing.T) {
 	}
 }
 
+// However little a connection takes, sound has its share of it.
+func TestSoundIsDroppedLast(t *testing.T) {
+	st, v, _ := newStreamStage(t, 10<<20)
+	st.pipes[v.host.Addr()].rate = 10 << 10
+	st.pass(5 * time.Second)
+	got := record(v)
+	st.pass(30 * time.Second)
+	if n := gaps(t, msg.Audio, got[msg.Audio]); n != 0 || len(got[msg.Audio]) < 400 {
+		t.Errorf("%d gaps in %d packets of sound", n, len(got[msg.Audio]))
+	}
+	if n := gaps(t, msg.Video, got[msg.Video]); n < 3 {
+		t.Errorf("%d gaps in the video", n)
+	}
+}
+
 // A peer that reads nothing is given a window and no more, and nobody else
 // notices. When it reads again it starts over with a keyframe and young sound.
 func TestStalledStream(t *testing.T) {

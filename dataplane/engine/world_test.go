@@ -25,7 +25,7 @@ var ntpOrigin = clock.FromWall(time.Unix(1767225600, 0))
 type pace struct {
 	video, audio, reports time.Duration
 	framePackets          int // of a frame, at most
-	payload               int // bytes of a packet beside what names it, fewer than
+	payload               int // bytes of a video packet beside what names it, fewer than
 	keyframeEvery         int // frames, unasked
 	viewerReports, nack   time.Duration
 	window                uint64 // numbers a viewer looks back over before it judges

@@ -6,6 +6,9 @@
 //     spreads peers over shards by a hash). internal/poll wakes the shard's
 //     thread; internal/udp reads everything that waits, with the kernel's
 //     receive time and the local address.
+//     What comes by TCP (ICE-TCP) internal/tcp cuts out of frames; a connection is
+//     with the shard that its first check named, and from here on an address like
+//     any other.
 //  2. engine/datagram.go classifies it (wire.Classify, RFC 7983) and finds its
 //     session by remote address; a check by the ufrag in it. What belongs to
 //     another shard goes there through internal/ring (engine/relay.go).
@@ -24,6 +27,8 @@
 //     that shard's ring and there into a history of its own.
 //  7. internal/udp sends the batch: a run is one UDP_SEGMENT message, several
 //     share a sendmmsg. What the socket does not take waits in the history.
+//     internal/tcp writes what goes to connections. One that takes no more leaves
+//     its viewers' cursors where they are (engine/stream.go).
 //
 // Nothing on this way locks, allocates, logs or reads a clock.
 package dataplane

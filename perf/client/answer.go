@@ -19,6 +19,7 @@ type Answer struct {
 	Active      bool             // the server sends the ClientHello
 	Lite        bool             // the server is an ICE-lite agent
 	Candidates  []netip.AddrPort // UDP host candidates of component 1, in the answer's order
+	TCP         []netip.AddrPort // passive TCP ones, likewise
 	TWCC, MID   bool             // header extensions that it accepted
 	RTX         bool             // it accepted the retransmission format of the video
 }
@@ -82,19 +83,32 @@ func (a *Answer) attribute(key, value string) {
 			a.Fingerprint, _ = hex.DecodeString(strings.ReplaceAll(sum, ":", ""))
 		}
 	case "candidate":
-		if addr, ok := parseCandidate(value); ok && !slices.Contains(a.Candidates, addr) {
-			a.Candidates = append(a.Candidates, addr)
-		}
+		a.candidate(value)
 	case "extmap":
 		a.TWCC = a.TWCC || strings.Contains(value, twccURI)
 		a.MID = a.MID || strings.Contains(value, midURI)
 	}
 }
 
-// parseCandidate takes UDP candidates of component 1 (RFC 8839 section 5.1) and passes over all others.
+// candidate takes UDP and passive TCP candidates of component 1 (RFC 8839 section 5.1, RFC 6544 section 4.5), each once, and passes
+// over all others.
+func (a *Answer) candidate(value string) {
+	addr, ok := parseCandidate(value)
+	if !ok {
+		return
+	}
+	list := &a.Candidates
+	if strings.Contains(value, " tcptype passive") {
+		list = &a.TCP
+	}
+	if !slices.Contains(*list, addr) {
+		*list = append(*list, addr)
+	}
+}
+
 func parseCandidate(value string) (netip.AddrPort, bool) {
 	f := strings.Fields(value)
-	if len(f) < 8 || f[1] != "1" || !strings.EqualFold(f[2], "udp") {
+	if len(f) < 8 || f[1] != "1" || !strings.EqualFold(f[2], "udp") && !strings.Contains(value, " tcptype passive") {
 		return netip.AddrPort{}, false
 	}
 	addr, err := netip.ParseAddr(f[4])
@@ -110,17 +124,17 @@ func parseCandidate(value string) (netip.AddrPort, bool) {
 
 // pick chooses the candidate to talk to from an address of ours: the same address where there is one (loopback to loopback),
 // otherwise the first one of the same family that is neither loopback nor link-local.
-func (a Answer) pick(local netip.Addr) (netip.AddrPort, error) {
-	for _, c := range a.Candidates {
+func pick(candidates []netip.AddrPort, local netip.Addr) (netip.AddrPort, error) {
+	for _, c := range candidates {
 		if c.Addr() == local {
 			return c, nil
 		}
 	}
-	for _, c := range a.Candidates {
+	for _, c := range candidates {
 		far := !c.Addr().IsLoopback() && !c.Addr().IsLinkLocalUnicast()
 		if far && !local.IsLoopback() && c.Addr().Is4() == local.Is4() {
 			return c, nil
 		}
 	}
-	return netip.AddrPort{}, fmt.Errorf("no UDP candidate is reachable from %s (answer has %v)", local, a.Candidates)
+	return netip.AddrPort{}, fmt.Errorf("no candidate is reachable from %s (answer has %v)", local, candidates)
 }

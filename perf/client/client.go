@@ -44,7 +44,8 @@ type Conn struct {
 	Early         []Datagram    // RTP and RTCP that arrived before Dial returned, oldest first
 
 	fd       int
-	bare     bool // no ICE
+	stream   *stream // nil with UDP
+	bare     bool    // no ICE
 	agent    agent
 	resource string
 	http     *http.Client
@@ -107,10 +108,19 @@ func (c *Conn) establish(ctx context.Context, endpoint string, o Offer, cert tls
 		return fmt.Errorf("answer of %s: %w", endpoint, err)
 	}
 	c.agent.remoteUfrag, c.agent.remotePwd = c.Answer.Ufrag, c.Answer.Pwd
-	if c.Remote, err = c.Answer.pick(c.Local.Addr()); err != nil {
+	candidates := c.Answer.Candidates
+	if o.TCP {
+		candidates = c.Answer.TCP
+	}
+	if c.Remote, err = pick(candidates, c.Local.Addr()); err != nil {
 		return err
 	}
-	if err := unix.Connect(c.fd, sockaddr(c.Remote)); err != nil {
+	if o.TCP {
+		err = c.openStream()
+	} else {
+		err = unix.Connect(c.fd, sockaddr(c.Remote))
+	}
+	if err != nil {
 		return fmt.Errorf("connect to %s: %w", c.Remote, err)
 	}
 	return c.handshake(ctx, cert, o.profiles())
@@ -148,6 +158,9 @@ func (c *Conn) FD() int { return c.fd }
 
 // Send sends one datagram.
 func (c *Conn) Send(p []byte) error {
+	if c.stream != nil {
+		return c.stream.send(c.fd, p)
+	}
 	_, err := unix.Write(c.fd, p)
 	return err
 }

@@ -132,6 +132,9 @@ func newSetupConn(c *Conn) (*setupConn, error) {
 
 // read takes one datagram into buf; it waits until one is there or the read deadline of the file passes.
 func (s *setupConn) read(buf []byte) (d Datagram, err error) {
+	if s.c.stream != nil {
+		return s.readStream(buf)
+	}
 	var oob [controlSize]byte
 	werr := s.raw.Read(func(fd uintptr) bool {
 		var n, oobn int
@@ -148,6 +151,23 @@ func (s *setupConn) read(buf []byte) (d Datagram, err error) {
 		return d, werr
 	}
 	return d, os.NewSyscallError("recvmsg", err)
+}
+
+// readStream is read for a connection.
+func (s *setupConn) readStream(buf []byte) (Datagram, error) {
+	for {
+		if p, ok := s.c.stream.next(); ok {
+			return Datagram{Data: buf[:copy(buf, p)], At: time.Now().UnixNano()}, nil
+		}
+		var err error
+		werr := s.raw.Read(func(fd uintptr) bool {
+			err = s.c.stream.fill(int(fd))
+			return err != unix.EAGAIN
+		})
+		if err := errors.Join(werr, err); err != nil {
+			return Datagram{}, err
+		}
+	}
 }
 
 // ReadFrom is pion/dtls' view of the socket.

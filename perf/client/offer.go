@@ -25,6 +25,7 @@ type Offer struct {
 	Publish *SSRCs // what a publisher sends; nil asks to receive
 	MID     bool   // offer the sdes:mid header extension (RFC 9143)
 	TWCC    bool   // offer transport-wide congestion control
+	TCP     bool   // connect by ICE-TCP
 	NoAudio bool   // leave the audio section out
 	NoVideo bool   // leave the video section out
 

@@ -100,11 +100,11 @@ func TestPick(t *testing.T) {
 		"10.0.0.1":    "192.0.2.1:5000",
 		"2001:db8::9": "[2001:db8::1]:5000",
 	} {
-		if got, err := a.pick(netip.MustParseAddr(local)); err != nil || got.String() != want {
+		if got, err := pick(a.Candidates, netip.MustParseAddr(local)); err != nil || got.String() != want {
 			t.Errorf("from %s: %v, %v, want %s", local, got, err, want)
 		}
 	}
-	if got, err := a.pick(netip.MustParseAddr("::1")); err == nil {
+	if got, err := pick(a.Candidates, netip.MustParseAddr("::1")); err == nil {
 		t.Errorf("from ::1: %v, want an error: no loopback candidate", got)
 	}
 }

@@ -84,6 +84,12 @@ var rtpFilter = []unix.SockFilter{
 	{Code: unix.BPF_RET | unix.BPF_K, K: 0xffffffff},
 }
 
+// Buffered reports whether Recv has more although the descriptor may not be readable.
+func (c *Conn) Buffered() bool { return c.stream != nil && c.stream.whole() }
+
+// CanFilter reports whether FilterRTP works: in a connection the kernel knows no packets.
+func (c *Conn) CanFilter() bool { return c.stream == nil }
+
 // FilterRTP makes the kernel discard RTP at this socket from now on and count it in Drops. What was queued before stays queued.
 // A UDP_SEGMENT train is split before the filter of a socket without UDP_GRO, so every packet in it counts.
 func (c *Conn) FilterRTP() error { return filterRTP(c.fd) }
@@ -127,6 +133,9 @@ type Batch struct {
 
 // Recv takes what is queued at the socket, up to 32 datagrams, and never waits. They are valid until the batch is used again.
 func (c *Conn) Recv(b *Batch) ([]Datagram, error) {
+	if c.stream != nil {
+		return c.stream.recv(c.fd, b)
+	}
 	for i := range b.msgs {
 		b.iovs[i] = unix.Iovec{Base: &b.bufs[i][0], Len: maxDatagram}
 		b.msgs[i].hdr = unix.Msghdr{Iov: &b.iovs[i], Iovlen: 1, Control: &b.ctl[i][0], Controllen: controlSize}
@@ -146,6 +155,9 @@ func (c *Conn) Recv(b *Batch) ([]Datagram, error) {
 
 // SendBatch sends datagrams with as few sendmmsg calls as the socket takes, and waits while its buffer is full.
 func (c *Conn) SendBatch(packets [][]byte) error {
+	if c.stream != nil {
+		return c.stream.send(c.fd, packets...)
+	}
 	var iovs [batchSize]unix.Iovec
 	var msgs [batchSize]mmsghdr
 	for len(packets) > 0 {

@@ -46,6 +46,7 @@ type Target struct {
 	PID        int    // of the server on this machine; 0: its cost is not measured
 	MID        bool   // viewers offer the sdes:mid header extension
 	CM         bool   // agree on AES128_CM_HMAC_SHA1_80
+	TCP        bool   // publishers and viewers connect by ICE-TCP; viewers are all full then
 	Bare       bool   // the server is a yardstick
 	Drop       Drop   // discards media on its way; nil: it arrives
 }

@@ -109,12 +109,15 @@ func (h *hub) serve(m *member) {
 	if m == nil {
 		return
 	}
-	got, err := m.conn.Recv(&h.batch)
-	if err != nil {
-		m.end(err.Error())
-	}
-	for _, d := range got {
-		m.datagram(d)
+	for more := true; more; more = m.conn.Buffered() {
+		got, err := m.conn.Recv(&h.batch)
+		if err != nil {
+			m.end(err.Error())
+			return
+		}
+		for _, d := range got {
+			m.datagram(d)
+		}
 	}
 }
 

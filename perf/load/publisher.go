@@ -92,6 +92,7 @@ func dial(ctx context.Context, hc *http.Client, t Target, endpoint string, media
 	if t.Bare {
 		return client.DialBare(ctx, hc, endpoint, o.Local)
 	}
+	o.TCP = t.TCP
 	o.CM, o.NoAudio, o.NoVideo = t.CM, media.Silent, media.FPS == 0
 	return client.Dial(ctx, hc, endpoint, o)
 }

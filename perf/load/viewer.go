@@ -189,6 +189,9 @@ func (v *viewer) onMedia(payload []byte, at int64) {
 
 // filter hands RTP over to the kernel. Packets that are queued already still come through rtp.
 func (v *viewer) filter() {
+	if !v.conn.CanFilter() {
+		return
+	}
 	base, err := v.conn.Drops()
 	if err == nil {
 		err = v.conn.FilterRTP()

@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -29,6 +30,13 @@ func main() {
 	flag.DurationVar(&p.Window, "window", 10*time.Second, "length of the measurement")
 	flag.DurationVar(&p.Warm, "warm", 2*time.Second, "time for which media flows to all viewers before it")
 	flag.DurationVar(&p.RSSWait, "rss-wait", 0, "time from the last join to the reading of memory")
+	flag.Func("transport", "`udp` (the default) or tcp: ICE-TCP, with which all viewers decrypt everything", func(s string) error {
+		p.TCP = s == "tcp"
+		if s != "tcp" && s != "udp" {
+			return errors.New("want udp or tcp")
+		}
+		return nil
+	})
 	flag.BoolVar(&p.MID, "mid", false, "viewers offer the sdes:mid header extension")
 	file := flag.String("json", "", "write the report to this `file` too")
 	flag.Parse()

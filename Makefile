@@ -5,7 +5,7 @@ BIN     := bin/sluice
 SOURCES := $(shell find . -name '*.go' -not -name '*_test.go') $(shell find web/page dataplane/source/demo -type f)
 
 # Debian packages that the tests use, beside Go: browsers, DTLS peers, network
-# namespaces, the decoder that checks the demo clip.
+# namespaces, the decoder that checks the demo clip, FUSE for users without rights.
 TEST_PACKAGES := chromium firefox-esr ffmpeg openssl gnutls-bin iproute2 fuse3 systemd prometheus
 
 .PHONY: help run build test race fuzz perf soak deps

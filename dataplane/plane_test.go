@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/stun/v4"
 	"golang.org/x/sys/unix"
 
+	"sluice/dataplane/ice"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/wire"
 	"sluice/netopt/attr"
@@ -259,6 +261,55 @@ func TestCommandsEventsMetrics(t *testing.T) {
 }
 
 // A closed plane takes calls from those who do not know yet.
+// The first check after AddSession is answered, and the first DTLS datagram after
+// that answer is punted, wherever they land: nobody is woken for what makes a
+// session known, and nobody misses it.
+func TestNothingOfTheFirstIsMissed(t *testing.T) {
+	punts := make(chan msg.SessionID, 1000)
+	p := start(t, newTree(t, "dataplane/shards=3"), func(ev msg.Event) {
+		if punt, ok := ev.(msg.Punt); ok {
+			punts <- punt.ID
+		}
+	})
+	server := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(p.Port())}
+	b := make([]byte, 1500)
+	for i := range 200 {
+		id := msg.NewSessionID(i%3, uint64(i))
+		var random [ice.RandomLen]byte
+		random[0] = byte(i)
+		ufrag, pwd := ice.NewUfrag(id.Shard(), &random)
+		check, err := stun.Build(stun.BindingRequest, stun.TransactionID, stun.NewUsername(ufrag+":peer"), stun.NewShortTermIntegrity(pwd), stun.Fingerprint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.DialUDP("udp4", nil, server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		p.Send(id.Shard(), msg.AddSession{ID: id, Ufrag: ufrag, Pwd: pwd})
+		if _, err := c.Write(check.Raw); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.Read(b); err != nil || !stun.IsMessage(b[:n]) {
+			t.Fatalf("session %d: the check got %x, %v", i, b[:n], err)
+		}
+		if _, err := c.Write([]byte{22, 0xfe, 0xfd, 1}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case got := <-punts:
+			if got != id {
+				t.Fatalf("session %d: a datagram of %v was punted", i, got)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("session %d: its datagram was not punted", i)
+		}
+		c.Close()
+		p.Send(id.Shard(), msg.RemoveSession{ID: id})
+	}
+}
+
 func TestClosed(t *testing.T) {
 	tree := newTree(t, "dataplane/shards=1")
 	p := start(t, tree, ignore)

@@ -5,19 +5,26 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
-	"unsafe" // for the pointer that the kernel fills
+	"unsafe" // for pointers that the kernel reads and fills
 
 	"golang.org/x/sys/unix"
 )
 
-// Poller belongs to one thread; only Wake may be called from others.
+// The states of a poller's owner.
+const (
+	awake  uint32 = iota
+	dozes         // sleeps, and wakes by itself in the end
+	sleeps        // sleeps for ever
+)
+
+// Poller belongs to one thread; only Wake and Nudge may be called from others.
 type Poller struct {
-	epoll    int
-	event    int // eventfd(2) that Wake writes
-	sleeping atomic.Bool
-	coarse   bool // the kernel waits in whole milliseconds
-	timeout  unix.Timespec
-	events   [16]unix.EpollEvent
+	epoll   int
+	event   int // eventfd(2) that Wake writes
+	state   atomic.Uint32
+	coarse  bool // the kernel waits in whole milliseconds
+	timeout unix.Timespec
+	events  [16]unix.EpollEvent
 }
 
 // New returns a poller that watches nothing yet.
@@ -55,20 +62,22 @@ func (p *Poller) add(fd int, events uint32) error {
 // for ever. Between announcing that it will sleep and sleeping, it asks idle
 // once more: work that came before the announcement has woken nobody.
 func (p *Poller) Sleep(timeout time.Duration, idle func() bool) error {
-	p.sleeping.Store(true)
-	defer p.sleeping.Store(false)
+	state := dozes
+	if timeout < 0 {
+		state = sleeps
+	}
+	p.state.Store(state)
+	defer p.state.Store(awake)
 	if !idle() {
 		return nil
 	}
-	n, errno := p.wait(timeout)
-	switch errno {
-	case 0:
-	case unix.EINTR:
-		return nil
-	default:
+	// What happened needs no look: sockets are read until EAGAIN anyway, and the
+	// eventfd is never read. Each write to it is an edge (eventfd_write in the
+	// kernel's fs/eventfd.c wakes its waiters whatever the count was), and as
+	// many as would fill its 64 bits, nobody writes.
+	if _, errno := p.wait(timeout); errno != 0 && errno != unix.EINTR {
 		return fmt.Errorf("epoll_wait: %w", errno)
 	}
-	p.read(int(n))
 	return nil
 }
 
@@ -78,19 +87,7 @@ func (p *Poller) Sleep(timeout time.Duration, idle func() bool) error {
 //hot:path
 func (p *Poller) Ready() bool {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)), 0, 0, 0)
-	return errno == 0 && p.read(int(n))
-}
-
-// read takes the wake-ups among n events, and reports whether there were any
-// events.
-func (p *Poller) read(n int) bool {
-	for i := range n {
-		if int(p.events[i].Fd) == p.event {
-			var count [8]byte
-			unix.Read(p.event, count[:])
-		}
-	}
-	return n > 0
+	return errno == 0 && n > 0
 }
 
 // wait calls the kernel, as finely timed as it can be. Sandboxes answer EPERM to
@@ -117,8 +114,20 @@ func (p *Poller) wait(timeout time.Duration) (n uintptr, errno unix.Errno) {
 // Wake ends the owner's Sleep, if it sleeps; it costs a system call only then.
 // Safe for concurrent use.
 func (p *Poller) Wake() {
-	if p.sleeping.Load() && p.sleeping.CompareAndSwap(true, false) {
-		unix.Write(p.event, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	p.wake(dozes)
+	p.wake(sleeps)
+}
+
+// Nudge ends the owner's Sleep only if that has no end: it is for work that can
+// wait until the owner wakes by itself. Safe for concurrent use.
+func (p *Poller) Nudge() { p.wake(sleeps) }
+
+func (p *Poller) wake(state uint32) {
+	if p.state.Load() == state && p.state.CompareAndSwap(state, awake) {
+		// Raw: it does not block, and the runtime has no reason to take the processor
+		// away from a caller whom the kernel puts behind the thread that it woke.
+		one := uint64(1)
+		unix.RawSyscall(unix.SYS_WRITE, uintptr(p.event), uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one))
 	}
 }
 

@@ -99,8 +99,27 @@ func TestWakeDuringTheLook(t *testing.T) {
 	if err := p.Sleep(forever, func() bool { p.Wake(); return true }); err != nil {
 		t.Error(err)
 	}
+	if n, errno := p.wait(0); n != 0 || errno != 0 {
+		t.Errorf("%d wake-ups are left to end sleeps to come, %v", n, errno)
+	}
+}
+
+// Who sleeps for ever is nudged awake, who wakes by itself is let sleep.
+func TestNudge(t *testing.T) {
+	bound(t, "slept through a nudge")
+	p := newPoller(t)
+	p.Nudge()
+	for range 3 {
+		if err := p.Sleep(forever, func() bool { p.Nudge(); p.Nudge(); return true }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := pending(p); n != 3 {
+		t.Errorf("%d wake-ups for three sleeps", n)
+	}
+	p.Sleep(time.Millisecond, func() bool { p.Nudge(); return true })
 	if n := pending(p); n != 0 {
-		t.Errorf("%d wake-ups are left to end sleeps to come", n)
+		t.Errorf("%d wake-ups for a sleep that ends", n)
 	}
 }
 

@@ -151,8 +151,26 @@ func (s *Shard) Inspect() *engine.Stats {
 func (s *Shard) post(m any) {
 	select {
 	case s.commands <- m:
-		s.poller.Wake()
+		s.stir(m)
+		return
+	default:
+		s.poller.Wake() // full: whoever could wait for a turn cannot any more
+	}
+	select {
+	case s.commands <- m:
+		s.stir(m)
 	case <-s.done:
+	}
+}
+
+// stir wakes the shard for a message. What a session or route is made with can
+// wait: whatever needs it brings a turn about, in which commands come first.
+func (s *Shard) stir(m any) {
+	switch m.(type) {
+	case msg.AddRoute, msg.AddSession:
+		s.poller.Nudge()
+	default:
+		s.poller.Wake()
 	}
 }
 
@@ -230,8 +248,8 @@ func (s *Shard) turn() (busy bool) {
 	wall := time.Now()
 	s.origin = wall.Add(-wall.Sub(s.epoch))
 	busy = s.receive()
-	busy = s.takeCommands() || busy
 	busy = s.takeRelays() || busy
+	busy = s.takeCommands() || busy
 	busy = s.serveStreams() || busy
 	if s.lapped >= s.engine.PollTimeout() {
 		s.engine.HandleTimeout(s.lapped)
@@ -277,16 +295,19 @@ func (s *Shard) timeout() time.Duration {
 }
 
 // receive reads the socket until it is empty or the budget is used up, which it
-// reports.
+// reports. What commands and other shards said before a datagram was sent, which
+// may be about its sender, comes before it: there it is, once the datagram is.
 func (s *Shard) receive() (more bool) {
 	for range receiveBudget {
 		rx, truncated := s.socket.Receive(s.origin, s.lapped)
-		now := s.lap(engine.StageReceive)
+		s.lap(engine.StageReceive)
 		s.engine.Counters.Drops[wire.DropTruncated] += uint64(truncated)
 		if len(rx)+truncated == 0 {
 			return false
 		}
-		s.engine.HandleDatagrams(now, rx)
+		s.takeRelays()
+		s.takeCommands()
+		s.engine.HandleDatagrams(s.lapped, rx)
 		s.lap(engine.StageDecrypt)
 		s.drain()
 	}
@@ -342,20 +363,20 @@ func (s *Shard) configure(set *Settings) {
 	}
 }
 
+// takeRelays takes what other shards said, and before it what they may have known
+// of commands.
 func (s *Shard) takeRelays() (some bool) {
 	for from, in := range s.inbox {
-		if in == nil {
+		if in == nil || in.Peek() == nil {
 			continue
 		}
-		for range relayItems {
-			item := in.Peek()
-			if item == nil {
-				break
-			}
-			s.engine.HandleRelay(s.lapped, from, &item.relay)
+		there := in.Len()
+		s.takeCommands()
+		for range there {
+			s.engine.HandleRelay(s.lapped, from, &in.Peek().relay)
 			in.Release()
-			some = true
 		}
+		some = true
 	}
 	if some {
 		s.lap(engine.StageRelay)
@@ -416,15 +437,20 @@ func (s *Shard) tell(ev msg.Event) {
 }
 
 // sendRelays hands each other shard what the engine has for it, and wakes it if
-// it sleeps. False when a ring is full: what is left goes in one of the next
-// turns, which follow at once.
+// it sleeps and has anything to do. False when a ring is full: what is left goes
+// in one of the next turns, which follow at once.
 func (s *Shard) sendRelays() (done bool) {
 	done = true
 	some := false
 	for to, peer := range s.peers {
 		if to != s.index && s.engine.RelayPending(to) {
-			done = s.sendRelaysTo(to, peer.inbox[s.index]) && done
-			peer.poller.Wake()
+			all, work := s.sendRelaysTo(to, peer.inbox[s.index])
+			done = all && done
+			if work {
+				peer.poller.Wake()
+			} else {
+				peer.poller.Nudge()
+			}
 			some = true
 		}
 	}
@@ -434,15 +460,19 @@ func (s *Shard) sendRelays() (done bool) {
 	return done
 }
 
-func (s *Shard) sendRelaysTo(to int, out *ring.SPSC[relayItem]) (done bool) {
+// sendRelaysTo fills a ring. It reports whether that was all, and whether there is
+// work in it: who owns a peer, the other shard has to know no sooner than it gets a
+// datagram from there.
+func (s *Shard) sendRelaysTo(to int, out *ring.SPSC[relayItem]) (done, work bool) {
 	for {
 		item := out.Reserve()
 		if item == nil {
-			return false
+			return false, true
 		}
 		if !s.engine.PollRelay(to, &item.relay) {
-			return true
+			return true, work
 		}
+		work = work || item.relay.Kind != engine.RelayOwner
 		item.relay.Data = item.data[:copy(item.data[:], item.relay.Data)]
 		out.Publish()
 	}

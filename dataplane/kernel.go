@@ -4,18 +4,20 @@ import "sluice/dataplane/internal/udp"
 
 // Finding is what a test of the running kernel showed.
 type Finding struct {
-	Name string // of an accelerator
-	Err  error  // nil where it works, else what happened instead
+	Name   string // of an accelerator
+	Err    error  // nil where it works, else what happened instead
+	Switch string // the attribute that turns it off
 }
 
 // TestKernel tries the accelerators that the packet path uses, as Start does, on
 // sockets of the loopback device. What does not work is not used.
 func TestKernel() []Finding {
 	a := udp.SelfTest()
+	gso, gro, timestamps := gsoAttr.Decl().Path, groAttr.Decl().Path, timestampsAttr.Decl().Path
 	return []Finding{
-		{"UDP segmentation (GSO)", a.ShortTails},
-		{"UDP segmentation of packets of one size", a.EqualTrains},
-		{"merged receive (GRO)", a.GRO},
-		{"receive times", a.Timestamps},
+		{"UDP segmentation (GSO)", a.ShortTails, gso},
+		{"UDP segmentation of packets of one size", a.EqualTrains, gso},
+		{"merged receive (GRO)", a.GRO, gro},
+		{"receive times", a.Timestamps, timestamps},
 	}
 }

@@ -17,6 +17,7 @@ const usage = `Sluice forwards live media: WHIP in, WHEP out.
   sluice attr COMMAND …   read and change a running one; "sluice attr -h" lists the commands
   sluice apply FILE       make a running one what a JSON or YAML document says
   sluice mount DIR        show the attributes of a running one as files
+  sluice doctor           look at how this machine is set up; "sluice doctor -h" lists the flags
   sluice version          print the version
 `
 
@@ -27,10 +28,9 @@ func main() {
 	}
 	switch command {
 	case "run":
-		if err := run(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, "sluice:", err)
-			os.Exit(status(err))
-		}
+		exit(run(os.Args[2:]))
+	case "doctor":
+		exit(doctorCommand(os.Args[2:]))
 	case "attr":
 		os.Exit(runAttr(os.Args[2:], os.Stdout, os.Stderr))
 	case "apply":
@@ -42,6 +42,14 @@ func main() {
 	default:
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)
+	}
+}
+
+// exit ends the process if err says that it failed.
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sluice:", err)
+		os.Exit(status(err))
 	}
 }
 

@@ -55,8 +55,8 @@ type figures struct {
 // that starts on defaults can be repaired from afar.
 func Open(o Options) *Config {
 	c := &Config{options: o, tried: map[place]string{}, unwatched: map[string]bool{}, book: newBook(o.Tree, o.Held)}
-	layers := c.read(func(string) {})
-	c.apply(layers)
+	c.apply(c.read(func(string) {}))
+	c.writeNotes()
 	c.book.live = true
 	o.Tree.Collect(c.collect)
 	return c
@@ -122,11 +122,12 @@ func (c *Config) apply(layers []layer) {
 			c.options.Log.Warn("configuration", "event", "config_refused", "error", c.told(p, n))
 		}
 	}
-	c.writeNotes()
 }
 
 // writeNotes makes the .err files say what the notes say.
 func (c *Config) writeNotes() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for i, l := range c.layers {
 		for name, text := range l.notes {
 			if want, ok := c.book.notes[place{i, name}]; !ok || want.line() != text {

@@ -66,6 +66,7 @@ func (c *Config) rescan(w *watcher) {
 		c.keepOpen(i, &layers[i], w)
 	}
 	c.apply(layers)
+	c.writeNotes()
 }
 
 // keepOpen gives the files of a layer that somebody is writing what they said

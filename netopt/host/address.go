@@ -1,5 +1,7 @@
-// Package host knows the machine the appliance runs on: here, the addresses at
-// which peers can reach it.
+// Package host knows the machine the appliance runs on: the addresses at which
+// peers can reach it (address.go), and how it is tuned: facts are read
+// (machine.go), package tune makes a plan of them, which is carried out
+// (apply.go) with a journal that can undo it (journal.go).
 package host
 
 import (

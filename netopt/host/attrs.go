@@ -6,6 +6,7 @@ import (
 	"path"
 
 	"sluice/netopt/attr"
+	"sluice/netopt/tune"
 )
 
 // Attrs declares what is announced as ICE candidates.
@@ -30,6 +31,13 @@ var (
 			and the bridges and cables of containers and virtual machines, which never are by themselves.`,
 	})
 )
+
+// Profile is how "sluice doctor" would have the host tuned.
+var Profile = Attrs.Enum(attr.Decl{
+	Path: "host/profile", Mode: attr.Boot, Values: tune.Profiles, Since: "0.1",
+	Doc: `What sluice doctor plans for the machine: default changes what helps everybody; latency gives CPU and energy for
+		shorter waits; throughput gives waits for fewer interrupts. The running service changes nothing of the machine.`,
+})
 
 // FromTree is [Addresses] by the attributes of a tree.
 func FromTree(tree *attr.Tree, listen netip.Addr) ([]netip.Addr, error) {

@@ -72,6 +72,16 @@ var (
 		Doc: `By how much a packet is padded at most (RTP padding), so that the packets of a frame have one size and leave as one
 			message. 0 sends packets as they came. A packet has the same padding for all viewers and whenever it is sent again.`,
 	})
+	audioDSCPAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/audio_dscp", Mode: attr.RW, Min: 0, Max: 63, Default: "0", Since: "0.1",
+		Doc: `The mark (DSCP, RFC 2474) of audio to viewers over UDP, for networks that put some packets before others; RFC 8837 has
+			46 (EF) for it. 0 is no mark: some networks drop what they are not asked to mark. This machine's own queues take an
+			IPv4 packet's priority from it too.`,
+	})
+	videoDSCPAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/video_dscp", Mode: attr.RW, Min: 0, Max: 63, Default: "0", Since: "0.1",
+		Doc: "As dataplane/audio_dscp, for video; RFC 8837 has 34 (AF41) or 36 (AF42) for it.",
+	})
 	gsoAttr = Attrs.Bool(attr.Decl{
 		Path: "dataplane/gso", Mode: attr.RW, Default: "1", Since: "0.1",
 		Doc: `Whether packets for one viewer go to the kernel as one message (UDP_SEGMENT). It is used where a test at start found
@@ -181,6 +191,7 @@ func (p *Plane) settings(t *attr.Tree) shard.Settings {
 	set.TrainMax = int(trainMaxAttr.Get(t))
 	set.TrainHold = time.Duration(trainHoldAttr.Get(t)) * time.Microsecond
 	set.PadMax = int(padMaxAttr.Get(t))
+	set.Classes = [...]uint8{msg.Audio: uint8(audioDSCPAttr.Get(t)) << 2, msg.Video: uint8(videoDSCPAttr.Get(t)) << 2}
 	set.ShortTails = p.able.EqualTrains != nil
 	return shard.Settings{
 		Engine: set,

@@ -56,6 +56,7 @@ type Settings struct {
 	TrainHold       time.Duration // a video packet waits so long for the end of its frame; 0 is not at all
 	ShortTails      bool          // trains end with a shorter packet: a kernel damages those that do not
 	PadMax          int           // bytes of padding that bring a packet to its train's size, at most
+	Classes         [2]uint8      // traffic classes of what viewers get, by msg.Kind
 	Nack            feedback.Limits
 	Deadlines       msg.Deadlines // of routes that have none of their own
 }

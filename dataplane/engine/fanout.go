@@ -66,6 +66,7 @@ func (e *Engine) copyRuns(from *pkt.Batch, runs []pkt.Run, to *pkt.Batch) bool {
 			if slot == nil {
 				return false
 			}
+			to.Mark(run.Class)
 			to.Commit(&run.Path, copy(slot, b))
 			e.Counters.TxPackets++
 			e.Counters.TxBytes += uint64(len(b))
@@ -112,6 +113,7 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 	if path.Remote.Stream() && !e.roomFor(l, r.kind) {
 		return true
 	}
+	tx.Mark(e.set.Classes[r.kind])
 	if eg.reportNo != r.reportNo && !e.sendReport(r, eg, s, l, path, tx) {
 		return false
 	}

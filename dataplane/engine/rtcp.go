@@ -151,7 +151,9 @@ func (e *Engine) resend(r *route, eg *egress, l *link, path *pkt.Path, seq uint1
 	if n == 0 {
 		return false
 	}
+	e.control.Mark(e.set.Classes[r.kind])
 	e.control.Commit(path, n)
+	e.control.Mark(0)
 	l.room -= wire.FrameHead + n
 	eg.resent++
 	e.Counters.Resent++

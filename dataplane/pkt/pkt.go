@@ -75,6 +75,7 @@ type Run struct {
 	Off     int32
 	Len     int32
 	Segment int32
+	Class   uint8 // traffic class (RFC 2474): the DSCP and two bits of 0
 }
 
 // Packets returns how many packets the run holds.
@@ -97,6 +98,7 @@ type Batch struct {
 	streams []Run
 	most    int32 // packets of a run
 	open    *Run  // the last run, while it may still grow
+	class   uint8 // of what is committed
 }
 
 // NewBatch returns a batch over the given memory, with room for runs runs of
@@ -107,6 +109,15 @@ func NewBatch(buf []byte, runs int) *Batch {
 
 // Limit lets runs have at most so many packets, 1 to MaxRunPackets.
 func (b *Batch) Limit(packets int) { b.most = int32(packets) }
+
+// Mark gives what is committed from now on, until Reset, a traffic class; 0 is none.
+//
+//hot:path
+func (b *Batch) Mark(class uint8) {
+	if class != b.class {
+		b.class, b.open = class, nil
+	}
+}
 
 // Reserve returns room for a packet of at most size bytes, or nil when the
 // batch is full. The room is the caller's until Commit or the next Reserve.
@@ -139,7 +150,7 @@ func (b *Batch) Commit(path *Path, n int) {
 	}
 	*list = (*list)[:len(*list)+1]
 	b.open = &(*list)[len(*list)-1]
-	*b.open = Run{Path: *path, Off: int32(off), Len: int32(n), Segment: int32(n)}
+	*b.open = Run{Path: *path, Off: int32(off), Len: int32(n), Segment: int32(n), Class: b.class}
 }
 
 // Runs returns the runs that go by UDP, in the order they were committed.
@@ -155,4 +166,6 @@ func (b *Batch) Bytes(r *Run) []byte { return b.buf[r.Off : r.Off+r.Len] }
 func (b *Batch) Empty() bool { return len(b.runs)+len(b.streams) == 0 }
 
 // Reset empties the batch.
-func (b *Batch) Reset() { b.used, b.runs, b.streams, b.open = 0, b.runs[:0], b.streams[:0], nil }
+func (b *Batch) Reset() {
+	b.used, b.runs, b.streams, b.open, b.class = 0, b.runs[:0], b.streams[:0], nil, 0
+}

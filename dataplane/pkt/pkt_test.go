@@ -162,6 +162,31 @@ func TestBatchRuns(t *testing.T) {
 	}
 }
 
+// A mark is of what comes after it, and parts runs.
+func TestBatchMarks(t *testing.T) {
+	b := NewBatch(make([]byte, 1<<16), 10)
+	for _, class := range []uint8{0, 0, 184, 184, 136, 0, 184} {
+		b.Mark(class)
+		commit(b, path(1), 100, class)
+	}
+	var got [][2]int
+	for i := range b.Runs() {
+		r := &b.Runs()[i]
+		got = append(got, [2]int{int(r.Class), r.Packets()})
+		if b.Bytes(r)[0] != r.Class {
+			t.Errorf("run %d has the bytes of another mark", i)
+		}
+	}
+	if want := [][2]int{{0, 2}, {184, 2}, {136, 1}, {0, 1}, {184, 1}}; !slices.Equal(got, want) {
+		t.Errorf("marks and packets %v, want %v", got, want)
+	}
+	b.Reset()
+	commit(b, path(1), 5, 1)
+	if b.Runs()[0].Class != 0 {
+		t.Error("Reset leaves a mark behind")
+	}
+}
+
 // Packets for a connection line up beside those for addresses, whatever comes
 // in between, and the two have bounds of their own.
 func TestBatchStreams(t *testing.T) {

@@ -13,7 +13,13 @@ import (
 // call, few enough that the packets are still in the cache.
 const txChunk = 16
 
-const txControl = 64 // IPV6_PKTINFO 40 bytes, UDP_SEGMENT 24
+// Sizes of ancillary data (cmsg(3)): the local address, and beside it a traffic
+// class, the size of segments, or both.
+const (
+	txPacketInfo = 40
+	txNumber     = 24
+	txControl    = txPacketInfo + 2*txNumber
+)
 
 // segments says which runs leave as one message.
 type segments uint8
@@ -59,7 +65,6 @@ func (t *transmitter) init() {
 		t.names[i].Family = unix.AF_INET6
 		c := t.control[i][:]
 		*(*unix.Cmsghdr)(unsafe.Pointer(&c[0])) = unix.Cmsghdr{Len: unix.SizeofCmsghdr + 20, Level: unix.IPPROTO_IPV6, Type: unix.IPV6_PKTINFO}
-		*(*unix.Cmsghdr)(unsafe.Pointer(&c[40])) = unix.Cmsghdr{Len: unix.SizeofCmsghdr + 2, Level: unix.SOL_UDP, Type: unix.UDP_SEGMENT}
 	}
 }
 
@@ -126,17 +131,37 @@ func (s *Socket) fill(b *pkt.Batch, runs []pkt.Run) int {
 		t.names[n].Addr = r.Path.Remote.IP
 		t.names[n].Port = bigEndian(r.Path.Remote.Port)
 		*(*[16]byte)(t.control[n][unix.SizeofCmsghdr:]) = r.Path.Local
-		controlLen := 40
-		if size > r.Segment {
-			binary.NativeEndian.PutUint16(t.control[n][40+unix.SizeofCmsghdr:], uint16(r.Segment))
-			controlLen = txControl
-		}
-		t.hdrs[n].hdr.SetControllen(controlLen)
+		t.hdrs[n].hdr.SetControllen(t.describe(n, r, size))
 		if offset += size; offset == r.Len {
 			run, offset = run+1, 0
 		}
 	}
 	return n
+}
+
+// describe writes what goes with an entry beside its address, and returns the
+// size of its ancillary data. An IPv4 packet that leaves by an IPv6 socket takes
+// the class of its own version (net/ipv4/udp.c udp_sendmsg), and its queue
+// priority from it.
+//
+//hot:path
+func (t *transmitter) describe(n int, r *pkt.Run, size int32) int {
+	c, at := &t.control[n], txPacketInfo
+	if r.Class != 0 {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&c[at]))
+		*h = unix.Cmsghdr{Len: unix.SizeofCmsghdr + 4, Level: unix.IPPROTO_IPV6, Type: unix.IPV6_TCLASS}
+		if r.Path.Remote.Is4() {
+			h.Level, h.Type = unix.IPPROTO_IP, unix.IP_TOS
+		}
+		binary.NativeEndian.PutUint32(c[at+unix.SizeofCmsghdr:], uint32(r.Class))
+		at += txNumber
+	}
+	if size > r.Segment {
+		*(*unix.Cmsghdr)(unsafe.Pointer(&c[at])) = unix.Cmsghdr{Len: unix.SizeofCmsghdr + 2, Level: unix.SOL_UDP, Type: unix.UDP_SEGMENT}
+		binary.NativeEndian.PutUint16(c[at+unix.SizeofCmsghdr:], uint16(r.Segment))
+		at += txNumber
+	}
+	return at
 }
 
 //hot:path

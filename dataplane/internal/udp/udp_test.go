@@ -540,3 +540,60 @@ func TestFallbackIsCounted(t *testing.T) {
 		t.Errorf("%d fallbacks, uses %+v", s.Counters.Fallbacks, s.Uses())
 	}
 }
+
+// Each run arrives with the traffic class that it says, in the header of its own
+// version of IP, alone or as a train; what says none has none.
+func TestClasses(t *testing.T) {
+	for _, c := range []struct {
+		name, addr              string
+		level, option, received int
+	}{
+		{"v4", "127.0.0.1", unix.IPPROTO_IP, unix.IP_RECVTOS, unix.IP_TOS},
+		{"v6", "::1", unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, unix.IPV6_TCLASS},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := listen(t, "[::]:0")
+			peer := listen(t, netip.AddrPortFrom(netip.MustParseAddr(c.addr), 0).String())
+			peer.Use(pkt.Accel{}) // packet by packet
+			if err := unix.SetsockoptInt(peer.FD(), c.level, c.option, 1); err != nil {
+				t.Fatal(err)
+			}
+			b := newBatch()
+			var want []int
+			for _, run := range [][2]int{{0, 1}, {46 << 2, 1}, {34 << 2, 5}, {0, 3}, {63 << 2, 2}} {
+				b.Mark(uint8(run[0]))
+				for range run[1] {
+					commit(t, b, path(c.addr, peer.Port(), c.addr), packet(run[0], 300))
+					want = append(want, run[0])
+				}
+			}
+			if done, dropped := s.Send(b); !done || dropped != 0 || len(b.Runs()) != 5 {
+				t.Fatalf("done %v, %d dropped, %d runs", done, dropped, len(b.Runs()))
+			}
+			for i, class := range want {
+				wait(t, peer, unix.POLLIN)
+				data, control := make([]byte, 400), make([]byte, 256)
+				n, oob, _, _, err := unix.Recvmsg(peer.FD(), data, control, 0)
+				if err != nil || !bytes.Equal(data[:n], packet(class, 300)) {
+					t.Fatalf("packet %d: %d bytes, %v", i, n, err)
+				}
+				messages, err := unix.ParseSocketControlMessage(control[:oob])
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := -1
+				for _, m := range messages {
+					if int(m.Header.Level) == c.level && int(m.Header.Type) == c.received {
+						got = int(m.Data[0])
+					}
+				}
+				if got != class {
+					t.Errorf("packet %d has class %d, want %d", i, got, class)
+				}
+			}
+			if s.Counters.TxMessages != 5 || s.Counters.Fallbacks != 0 {
+				t.Errorf("%d messages for 5 runs", s.Counters.TxMessages)
+			}
+		})
+	}
+}

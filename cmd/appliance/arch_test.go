@@ -29,6 +29,7 @@ var policy = []room{
 	{"netopt/attrfs", false, "netopt/attr netopt/attrsock", "the table as files through FUSE; a client like any other"},
 	{"netopt/document", false, "netopt/attr", "the table as one document; nobody else knows YAML"},
 	{"netopt/tune", true, "", "what a host should be set to: facts to a plan, and nothing of how either gets here"},
+	{"netopt/probe", false, "", "what the machine alone takes; measures nothing of ours, so it knows none of it"},
 	{"netopt/ethtool", false, "", "the kernel's netlink interface to devices; decides nothing"},
 	{"netopt/host", false, "netopt/attr netopt/ethtool netopt/tune", "what the host has, said through attributes; carries plans out"},
 
@@ -69,7 +70,7 @@ var policy = []room{
 	{"controlplane/admin", false, "controlplane/httpd netopt/attr netopt/attrsock netopt/metrics", "the operator's listener over the table; works without media"},
 
 	{"web", false, "", "files for browsers; speaks to the rest over HTTP only"},
-	{"cmd/appliance", false, "controlplane controlplane/admin controlplane/certs controlplane/httpd controlplane/keying controlplane/whip dataplane netopt/attr netopt/attrfs netopt/attrsock netopt/config netopt/document netopt/host netopt/hostmetrics netopt/tune web",
+	{"cmd/appliance", false, "controlplane controlplane/admin controlplane/certs controlplane/httpd controlplane/keying controlplane/whip dataplane netopt/attr netopt/attrfs netopt/attrsock netopt/config netopt/document netopt/host netopt/hostmetrics netopt/probe netopt/tune web",
 		"main: wiring, so it sees the faces of all, and below the data plane's door nothing"},
 
 	{"deploy", false, "", "unit file and image, and their test"},
@@ -117,7 +118,7 @@ var modules = []module{
 	{"go.yaml.in/yaml/v3", "netopt/document", "the grammar of YAML; what the values mean is the tree's"},
 	{"github.com/prometheus/client_golang", "netopt/metrics", "one collector over the table"},
 	{"github.com/cilium/ebpf", "bpf", "programs and their loader live together; the rest knows an interface"},
-	{"golang.org/x/sys", "dataplane dataplane/internal netopt/config netopt/ethtool netopt/host perf", "system calls that package syscall lacks"},
+	{"golang.org/x/sys", "dataplane dataplane/internal netopt/config netopt/ethtool netopt/host netopt/probe perf", "system calls that package syscall lacks"},
 }
 
 // rare are packages of the standard library that few may import, tests aside.

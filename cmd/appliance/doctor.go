@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strconv"
+	"time"
 
 	"sluice/dataplane"
 	"sluice/netopt/attr"
 	"sluice/netopt/config"
 	"sluice/netopt/host"
+	"sluice/netopt/probe"
 	"sluice/netopt/tune"
 )
 
@@ -21,15 +24,24 @@ import (
 const journalDir = "/var/lib/sluice-doctor"
 
 // errUnhealthy ends the doctor where a budget is not met.
-var errUnhealthy = errors.New("the machine does not hold what the profile promises")
+var errUnhealthy = errors.New("the machine does not hold what is asked of it")
 
 // doctor audits the machine, tunes it, or undoes that.
 type doctor struct {
 	out         io.Writer
 	machine     *host.Machine
 	wish        tune.Wish
+	budgets     []budget
+	floor       func(samples int) ([]time.Duration, error)
 	apply, undo bool
 	journalDir  string
+}
+
+// budget is how long so many of a thousand packets may take at most.
+type budget struct {
+	path     string // of the attribute that says so
+	limit    time.Duration
+	permille int
 }
 
 // doctorCommand is "sluice doctor".
@@ -56,7 +68,7 @@ func doctorCommand(args []string) error {
 }
 
 func newDoctor(args []string) (*doctor, error) {
-	d := &doctor{out: os.Stdout, journalDir: cmp.Or(os.Getenv("STATE_DIRECTORY"), journalDir)}
+	d := &doctor{out: os.Stdout, floor: probe.Floor, journalDir: cmp.Or(os.Getenv("STATE_DIRECTORY"), journalDir)}
 	flags := flag.NewFlagSet("sluice doctor", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are the caller's to show
 	dir := flags.String("config", configDir, "directory with one file for each `attribute`, over "+vendorDir)
@@ -81,7 +93,24 @@ func newDoctor(args []string) (*doctor, error) {
 		}
 	}
 	d.wish = tune.Wish{Profile: host.Profile.Get(tree), ReceiveBuffer: number(tree, "dataplane/receive_buffer_bytes"), SendBuffer: number(tree, "dataplane/send_buffer_bytes")}
+	d.budgets = budgets(tree)
 	return d, nil
+}
+
+// budgets returns the latency budgets that a tree sets.
+func budgets(tree *attr.Tree) (all []budget) {
+	tree.Walk("", func(decl *attr.Decl, value string) {
+		us, _ := strconv.Atoi(value)
+		if path.Base(decl.Path) != "budget_us" || us == 0 {
+			return
+		}
+		permille := number(tree, path.Dir(decl.Path)+"/budget_quantile_permille")
+		if permille == 0 {
+			permille = 990 // as streams have it by default
+		}
+		all = append(all, budget{decl.Path, time.Duration(us) * time.Microsecond, int(permille)})
+	})
+	return all
 }
 
 // number returns the value of an integer attribute whose owner keeps it to itself.
@@ -108,7 +137,7 @@ func (d *doctor) audit() error {
 	}
 	fmt.Fprintf(d.out, "\n%d to change, %d settings looked at.\n\n", changes, len(rows))
 	d.accelerators(dataplane.TestKernel())
-	return unmet(rows)
+	return errors.Join(unmet(rows), d.latency())
 }
 
 // show prints one row.
@@ -135,6 +164,25 @@ func (d *doctor) accelerators(findings []dataplane.Finding) {
 			fmt.Fprintf(d.out, "  works   %s; %s turns it off\n", f.Name, f.Switch)
 		}
 	}
+}
+
+// latency compares what this machine takes at the very least with the budgets.
+func (d *doctor) latency() error {
+	const samples = 500
+	floor, err := d.floor(samples)
+	if err != nil {
+		return fmt.Errorf("latency cannot be measured: %w", err)
+	}
+	fmt.Fprintf(d.out, "\n  floor   to read a datagram and send it on takes this machine %v now, %v at the 99th percentile\n", probe.Quantile(floor, 500), probe.Quantile(floor, 990))
+	var unmet error
+	for _, b := range d.budgets {
+		if took := probe.Quantile(floor, b.permille); took > b.limit {
+			unmet = errors.Join(unmet, fmt.Errorf("%w: %s is %v, and the machine alone takes %v for %d of a thousand packets; see profile latency, dataplane/spin_us", errUnhealthy, b.path, b.limit, took, b.permille))
+		} else {
+			fmt.Fprintf(d.out, "  ok      %s leaves %v for the rest\n", b.path, b.limit-took)
+		}
+	}
+	return unmet
 }
 
 func was(value string) string {

@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/dataplane"
+	"sluice/netopt/attr"
 	"sluice/netopt/host"
 	"sluice/netopt/tune"
 )
@@ -29,7 +31,10 @@ func patient(t *testing.T, files map[string]string) (*doctor, *bytes.Buffer, fun
 	}
 	t.Cleanup(func() { machine.Close() })
 	out := new(bytes.Buffer)
-	d := &doctor{out: out, machine: machine, journalDir: filepath.Join(t.TempDir(), "state"),
+	floor := func(int) ([]time.Duration, error) {
+		return []time.Duration{40 * time.Microsecond, 90 * time.Microsecond}, nil
+	}
+	d := &doctor{out: out, machine: machine, floor: floor, journalDir: filepath.Join(t.TempDir(), "state"),
 		wish: tune.Wish{Profile: "latency", ReceiveBuffer: 8 << 20, SendBuffer: 8 << 20}}
 	return d, out, func(name string) string {
 		text, err := os.ReadFile(filepath.Join(root, name))
@@ -76,6 +81,29 @@ func TestDoctor(t *testing.T) {
 	out.Reset()
 	if err := d.runUndo(); err != nil || !strings.Contains(out.String(), "nothing to change") {
 		t.Error(err, out)
+	}
+}
+
+// A machine that takes longer for nothing than a stream may for everything.
+func TestDoctorBudgets(t *testing.T) {
+	tree := attr.NewTree(tables()...)
+	for _, set := range [][2]string{{"dataplane/budget_us", "100"}, {"streams/gate/budget_us", "50"}, {"streams/gate/budget_quantile_permille", "999"},
+		{"streams/lenient/budget_us", "50"}, {"streams/lenient/budget_quantile_permille", "500"}} {
+		tree.Mkdir(filepath.Dir(set[0]))
+		if err := tree.Set(set[0], set[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, out, _ := patient(t, nil)
+	d.budgets = budgets(tree)
+	err := d.latency()
+	if !errors.Is(err, errUnhealthy) || !strings.Contains(err.Error(), "streams/gate/budget_us is 50µs, and the machine alone takes 90µs") || strings.Contains(err.Error(), "lenient") {
+		t.Error(err)
+	}
+	for _, want := range []string{"takes this machine 40µs now, 90µs at the 99th", "dataplane/budget_us leaves 10µs", "streams/lenient/budget_us leaves 10µs"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
 	}
 }
 

@@ -57,10 +57,14 @@ func run() error {
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {
 		return err
 	}
-	if err := build(ctx, o.scenarios); err != nil {
+	missing, err := build(ctx, o.scenarios)
+	if err != nil {
 		return err
 	}
-	r := &runner{options: o, clock: newClock(o)}
+	for server, why := range missing {
+		fmt.Printf("%s is left out: %v\n", server, why)
+	}
+	r := &runner{options: o, clock: newClock(o), missing: missing}
 	if needsLab {
 		if r.lab, err = lab.Open(); err != nil {
 			return err
@@ -112,22 +116,27 @@ func parse() (o options, err error) {
 	return o, err
 }
 
-// build compiles every server that takes part, once.
-func build(ctx context.Context, list []scenario.Scenario) error {
+// build compiles every server that takes part, once, and returns why those are missing that could not be built and need not be.
+func build(ctx context.Context, list []scenario.Scenario) (missing map[string]error, err error) {
+	missing = map[string]error{}
 	built := map[string]bool{}
 	for _, s := range list {
 		for _, a := range s.Arms {
-			k, err := rig.Lookup(a.Server)
-			if err != nil {
-				return err
-			}
-			if !built[a.Server] {
-				if err := k.Build(ctx); err != nil {
-					return err
-				}
+			if built[a.Server] {
+				continue
 			}
 			built[a.Server] = true
+			k, err := rig.Lookup(a.Server)
+			if err != nil {
+				return nil, err
+			}
+			switch err := k.Build(ctx); {
+			case err != nil && k.Optional():
+				missing[a.Server] = err
+			case err != nil:
+				return nil, err
+			}
 		}
 	}
-	return nil
+	return missing, nil
 }

@@ -26,7 +26,8 @@ type runner struct {
 	options
 	lab     *lab.Lab // nil when no scenario needs it
 	clock   *clock
-	server  *rig.Server // that runs, or ran last
+	missing map[string]error // servers that could not be built
+	server  *rig.Server      // that runs, or ran last
 	results []*result.Scenario
 }
 
@@ -34,7 +35,11 @@ func (r *runner) run(ctx context.Context) error {
 	for _, s := range r.scenarios {
 		res := &result.Scenario{Name: s.Name, About: s.About, Setup: string(s.Setup)}
 		for _, a := range s.Arms {
-			res.Arms = append(res.Arms, &result.Arm{Name: a.Name})
+			out := &result.Arm{Name: a.Name}
+			if r.missing[a.Server] != nil {
+				out.Missing = "could not be built"
+			}
+			res.Arms = append(res.Arms, out)
 		}
 		r.results = append(r.results, res)
 		if err := r.scenario(ctx, s, res); err != nil {
@@ -113,7 +118,7 @@ func (r *runner) measure(ctx context.Context, s scenario.Scenario, res *result.S
 	return nil
 }
 
-// one adds a run to an arm. A server that does not start with the arm's arguments is left out, and said to be.
+// one adds a run to an arm, or why there is none. A server that does not start with the arm's arguments is left out.
 func (r *runner) one(ctx context.Context, s scenario.Scenario, a scenario.Arm, out *result.Arm, round int) error {
 	p := s.Plan
 	p.RSSWait = r.wait(s)
@@ -128,7 +133,9 @@ func (r *runner) one(ctx context.Context, s scenario.Scenario, a scenario.Arm, o
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("run %d: %w", round+1, err)
+		out.Failed = append(out.Failed, err.Error())
+		fmt.Printf("! %s %s: %v\n", s.Name, a.Name, err)
+		return ctx.Err()
 	}
 	out.Runs = append(out.Runs, rep)
 	if result.Disturbed(rep) && round+1 < 2*r.runs {

@@ -17,6 +17,7 @@ type Report struct {
 	FirstKeyframe Spread   `json:"post_to_first_keyframe"` // the same for the first packet of a keyframe
 	ConnectCPU    float64  `json:"connect_cpu_ms"`         // server CPU of one viewer's connect, with no media flowing
 	RSS           Memory   `json:"rss"`
+	Refused       int      `json:"refused,omitempty"` // viewers of a storm who found no way in
 	StormS        float64  `json:"storm_s,omitempty"` // from the first POST of a storm until all viewers had media
 	Answer        Spread   `json:"http_answer"`       // to OPTIONS during the window, with Plan.Ask
 	Feedback      Feedback `json:"publisher_feedback"`
@@ -33,6 +34,7 @@ type Scenario struct {
 	PPF      int     `json:"packets_per_frame"`
 	Size     int     `json:"video_rtp_packet_bytes"` // before SRTP
 	SpreadMs float64 `json:"spread_ms"`
+	Silent   bool    `json:"silent"` // no audio
 	WindowS  float64 `json:"window_s"`
 	RSSWaitS float64 `json:"rss_wait_s"`
 }
@@ -55,7 +57,7 @@ type Memory struct {
 func (p Plan) describe() Scenario {
 	return Scenario{
 		Viewers: p.Viewers, Full: min(p.Full, p.Viewers), Streams: max(p.Streams, 1), FPS: p.FPS, PPF: p.PPF, Size: p.Size,
-		SpreadMs: ms(p.Spread), WindowS: p.Window.Seconds(), RSSWaitS: p.RSSWait.Seconds(),
+		SpreadMs: ms(p.Spread), Silent: p.Silent, WindowS: p.Window.Seconds(), RSSWaitS: p.RSSWait.Seconds(),
 	}
 }
 
@@ -73,8 +75,8 @@ func (r Report) Table(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	c, m := r.Counts, r.RSS
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
-	row("workload", "%d viewers (%d full), %d frames/s of %d packets of %d bytes, spread %.0f ms, 50 audio packets/s, %.1f s, %s",
-		r.Plan.Viewers, r.Plan.Full, r.Plan.FPS, r.Plan.PPF, r.Plan.Size, r.Plan.SpreadMs, c.Seconds, r.Profile)
+	row("workload", "%d viewers (%d full), %d streams of %d frames/s of %d packets of %d bytes, spread %.0f ms, %.1f s, %s",
+		r.Plan.Viewers, r.Plan.Full, r.Plan.Streams, r.Plan.FPS, r.Plan.PPF, r.Plan.Size, r.Plan.SpreadMs, c.Seconds, r.Profile)
 	row("delivered", "%.0f packets/s, %d packets", c.PPS(), c.Delivered)
 	row("frames", "%d whole, %d broken, %d missing at the full viewers", c.Frames.Whole, c.Frames.Broken, c.Frames.Missing)
 	row("loss", "%d packets (%.4f %%), worst viewer %d", c.Lost, 100*c.LossShare(), c.Worst)

@@ -127,16 +127,17 @@ func (s *session) noteFirst() {
 	s.report.FirstVideo, s.report.FirstKeyframe = spread(firstVideo), spread(firstKey)
 }
 
-// joinStorm lets all viewers in at once while media flows. CPU per connect then has the media's in it.
+// joinStorm lets all viewers in at once while media flows. Those who find no way in are counted. CPU per connect has the media's in it.
 func (s *session) joinStorm(ctx context.Context) error {
 	before, err := readUsage(s.plan.PID)
 	if err != nil {
 		return err
 	}
 	start := time.Now()
-	if err := s.joinRest(ctx, stormJoins); err != nil {
+	if err := s.joinRest(ctx, stormJoins); err != nil && len(s.viewers) == 0 {
 		return err
 	}
+	s.report.Refused = s.plan.Viewers - len(s.viewers)
 	for _, v := range s.viewers {
 		if err := s.await(ctx, v); err != nil {
 			return err

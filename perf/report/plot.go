@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"strconv"
 	"strings"
 )
 
@@ -19,10 +20,17 @@ type axis struct {
 	label    string
 	low, top float64
 	log      bool
+	tail     bool // shares, with more room the closer they are to 1
 }
+
+// tailDecades is how many nines a tail axis shows.
+const tailDecades = 4
 
 // place is where a value lies on the axis, 0 to 1.
 func (a axis) place(v float64) float64 {
+	if a.tail {
+		return min(-math.Log10(max(1-v, 1e-9))/tailDecades, 1)
+	}
 	if a.log {
 		return (math.Log(v) - math.Log(a.low)) / (math.Log(a.top) - math.Log(a.low))
 	}
@@ -31,6 +39,9 @@ func (a axis) place(v float64) float64 {
 
 // ticks are round values on the axis.
 func (a axis) ticks() (list []float64) {
+	if a.tail {
+		return []float64{0, 0.5, 0.9, 0.99, 0.999, 0.9999}
+	}
 	if a.log {
 		for decade := math.Pow(10, math.Floor(math.Log10(a.low))); decade <= a.top; decade *= 10 {
 			for _, m := range []float64{1, 2, 5} {
@@ -46,6 +57,14 @@ func (a axis) ticks() (list []float64) {
 		list = append(list, v)
 	}
 	return list
+}
+
+// text is a tick's label.
+func (a axis) text(v float64) string {
+	if a.tail {
+		return strconv.FormatFloat(100*v, 'f', -1, 64) + " %"
+	}
+	return number(v)
 }
 
 func roundStep(rough float64) float64 {
@@ -81,7 +100,7 @@ func linePlot(x, y axis, list []series) template.HTML {
 	}
 	for _, v := range y.ticks() {
 		draw(`<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/>`, left, width-right, py(v), py(v))
-		draw(`<text class="tick" text-anchor="end" x="%d" y="%.1f">%s</text>`, left-8, py(v)+4, number(v))
+		draw(`<text class="tick" text-anchor="end" x="%d" y="%.1f">%s</text>`, left-8, py(v)+4, y.text(v))
 	}
 	draw(`<text class="label" text-anchor="middle" x="%d" y="%d">%s</text>`, (left+width-right)/2, height-8, template.HTMLEscapeString(x.label))
 	draw(`<text class="label" text-anchor="middle" transform="translate(14 %d) rotate(-90)">%s</text>`,

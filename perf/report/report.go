@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 
+	"sluice/perf/load"
 	"sluice/perf/proc"
 	"sluice/perf/result"
 )
@@ -91,9 +92,7 @@ func describe(s *result.Scenario) scenarioView {
 			v.Remarks = append(v.Remarks, a.Name+": "+r)
 		}
 		if len(a.Runs) > 0 && v.Load == "" {
-			p := a.Runs[0].Plan
-			v.Load = fmt.Sprintf("%d viewers, %d of them timed; %d streams of %d frames/s, %d packets of %d bytes each, spread over %g ms",
-				p.Viewers, p.Full, p.Streams, p.FPS, p.PPF, p.Size, p.SpreadMs)
+			v.Load = loadText(a.Runs[0].Plan)
 		}
 		if a.Stepped() {
 			v.Steps = append(v.Steps, steps(a)...)
@@ -103,6 +102,24 @@ func describe(s *result.Scenario) scenarioView {
 		v.Rows = rows(s)
 	}
 	return v
+}
+
+// loadText describes a load in words.
+func loadText(p load.Scenario) string {
+	text := fmt.Sprintf("%d viewers, %d of them timed", p.Viewers, p.Full)
+	if p.Streams > 1 {
+		text += fmt.Sprintf(", of %d streams", p.Streams)
+	}
+	if p.FPS > 0 {
+		text += fmt.Sprintf("; %d frames/s of %d packets of %d bytes", p.FPS, p.PPF, p.Size)
+	}
+	if p.SpreadMs > 0 {
+		text += fmt.Sprintf(" over %g ms", p.SpreadMs)
+	}
+	if !p.Silent {
+		text += "; 50 audio packets/s"
+	}
+	return text
 }
 
 func rows(s *result.Scenario) []row {
@@ -167,7 +184,7 @@ func latencyPlot(s *result.Scenario) template.HTML {
 	if len(list) == 0 {
 		return ""
 	}
-	return linePlot(span("latency, ms", true, all), axis{label: "share of packets", low: 0, top: 1}, list)
+	return linePlot(span("latency, ms", true, all), axis{label: "packets that took no longer", tail: true}, list)
 }
 
 func middle(a *result.Arm) [][2]float64 {

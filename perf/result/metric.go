@@ -32,6 +32,7 @@ var Metrics = []Metric{
 	{"first_max_ms", "- worst viewer", "%.1f", func(r load.Report) float64 { return r.FirstVideo.Max }},
 	{"key_ms", "POST to first keyframe, ms", "%.1f", func(r load.Report) float64 { return r.FirstKeyframe.Median }},
 	{"storm_s", "all of a storm served, s", "%.2f", func(r load.Report) float64 { return r.StormS }},
+	{"refused", "viewers that did not get in", "%.0f", func(r load.Report) float64 { return float64(r.Refused) }},
 	{"connect_ms", "server CPU per connect, ms", "%.2f", func(r load.Report) float64 { return r.ConnectCPU }},
 	{"rss_publisher_mib", "RSS with publishers, MiB", "%.1f", func(r load.Report) float64 { return float64(r.RSS.Publisher) / (1 << 20) }},
 	{"rss_end_mib", "RSS at the end, MiB", "%.1f", func(r load.Report) float64 { return float64(r.RSS.End) / (1 << 20) }},

@@ -30,6 +30,7 @@ type Arm struct {
 	Stages  []stages.Share `json:"stages,omitempty"`  // where the CPU time went, in a profile of its own
 	Largest *Largest       `json:"largest,omitempty"` // of a search
 	Peak    *Peak          `json:"peak,omitempty"`    // of an overload
+	Failed  []string       `json:"failed,omitempty"`  // runs that came to nothing, and why
 	Missing string         `json:"missing,omitempty"` // why there are no runs
 }
 
@@ -194,9 +195,12 @@ func (a *Arm) Remarks() (lines []string) {
 	if p := a.Peak; p != nil {
 		lines = append(lines, fmt.Sprintf("peak %.0f packets/s; offered %.0f it delivered %.0f, %.0f %% of the peak", p.PPS, p.Offered, p.Overload, 100*p.Overload/p.PPS))
 	}
+	for _, why := range a.Failed {
+		lines = append(lines, "a run failed: "+why)
+	}
 	for i, r := range a.Runs {
 		for _, reason := range r.Ended {
-			lines = append(lines, fmt.Sprintf("run %d ended early: %s", i+1, reason))
+			lines = append(lines, fmt.Sprintf("in run %d ended early: %s", i+1, reason))
 		}
 	}
 	return lines

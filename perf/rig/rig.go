@@ -26,7 +26,8 @@ const startTimeout = 15 * time.Second
 // Kind is a server that the rig knows.
 type Kind struct {
 	Name   string
-	source string // package of the command
+	source string // package of the command, or its one C file
+	libs   []string
 	args   func(addrs) []string
 	admin  bool   // serves /metrics and profiles on the admin address
 	bare   bool   // has no sessions (client.DialBare)
@@ -51,6 +52,10 @@ var kinds = []Kind{
 	},
 	{
 		Name: "yardstick", source: "./perf/yardstick", bare: true,
+		args: func(a addrs) []string { return []string{"-http", a.http, "-media", a.media} },
+	},
+	{
+		Name: "yardstick-c", source: "perf/yardstick/c/yardstick.c", libs: []string{"-lIPSec_MB", "-lpthread"}, bare: true,
 		args: func(a addrs) []string { return []string{"-http", a.http, "-media", a.media} },
 	},
 	{
@@ -82,13 +87,20 @@ func (k Kind) Build(ctx context.Context) error {
 	if k.url != "" {
 		return nil
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", k.binary(), k.source)
+	command := []string{"go", "build", "-o", k.binary(), k.source}
+	if k.libs != nil {
+		command = append([]string{"gcc", "-O3", "-march=native", "-Wall", "-o", k.binary(), k.source}, k.libs...)
+	}
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", k.Name, err, out)
 	}
 	return nil
 }
+
+// Optional says that a comparison can do without the server where it cannot be built: it needs what not every machine has.
+func (k Kind) Optional() bool { return k.libs != nil }
 
 // Place is where a server runs: on loopback when Lab is nil.
 type Place struct{ Lab *lab.Lab }

@@ -70,13 +70,16 @@ func set(name string, attributes ...string) Arm {
 	return a
 }
 
-// yardsticks are the least work and no work at all, on the messages that the media allows.
+// yardsticks are the least work, in Go and in C, and no work at all, on the messages that the media allows.
 func yardsticks(m load.Media) []Arm {
 	var args []string
 	if m.Spread > 0 {
 		args = []string{"-paced"}
 	}
-	return []Arm{{Name: "yardstick", Server: "yardstick", Args: args}, {Name: "floor", Server: "floor", Args: args}}
+	return []Arm{
+		{Name: "yardstick", Server: "yardstick", Args: args}, {Name: "yardstick-c", Server: "yardstick-c", Args: args},
+		{Name: "floor", Server: "floor", Args: args},
+	}
 }
 
 // baselineMost is how many viewers the baseline is given: it has broken down, or filled the memory, at a few times that.
@@ -188,7 +191,7 @@ func extremes() []Scenario {
 	wall := load.Plan{Media: load.Media{Streams: 600, FPS: 10, PPF: 8, Size: 1150, Silent: true}, Viewers: 240, Full: sampled}
 	return []Scenario{
 		{Name: "storm", About: "500 viewers join at once while media flows", Setup: Loopback, Plan: storm, Arms: []Arm{sluice, baseline}},
-		{Name: "wall", About: "600 publishers at 80 packets/s, 240 viewers of one each", Setup: Loopback, Plan: wall, Arms: []Arm{sluice, baseline}},
+		{Name: "wall", About: "600 publishers at 80 packets/s, 240 viewers of one each; Sluice alone", Setup: Loopback, Plan: wall, Arms: []Arm{sluice}},
 		{
 			Name: "largest", About: "the most viewers with loss below 0.1 % and p99 below 20 ms", Setup: Loopback, Mode: Largest,
 			Plan: plan(video, 100), Arms: []Arm{sluice, baseline},

@@ -18,36 +18,43 @@ const (
 	closeness    = 8
 )
 
-// largest doubles the number of viewers until the limits are broken, then halves the gap. A run that breaks them may have met other
-// load: it is repeated once.
-func (r *runner) largest(ctx context.Context, s scenario.Scenario, a scenario.Arm, out *result.Arm) error {
+// largest looks for the most viewers within the limits. A run that breaks them may have met other load: it is repeated once.
+func (r *runner) largest(ctx context.Context, s scenario.Scenario, a scenario.Arm, out *result.Arm) (err error) {
 	l := &result.Largest{Loss: lossLimit, P99: p99Limit}
 	out.Largest = l
-	for n := firstViewers; n <= mostViewers; n = next(l, n) {
+	l.Viewers, l.Failed, err = search(func(n int) (bool, error) {
 		good, err := r.carries(ctx, s, a, out, n)
 		if err == nil && !good {
 			good, err = r.carries(ctx, s, a, out, n)
 		}
-		if err != nil {
-			return err
-		}
-		if good {
-			l.Viewers = n
-		} else {
-			l.Failed = n
-		}
-		if l.Failed > 0 && l.Failed-l.Viewers <= max(l.Viewers, firstViewers)/closeness {
-			break
-		}
-	}
-	return nil
+		return good, err
+	})
+	return err
 }
 
-func next(l *result.Largest, n int) int {
-	if l.Failed == 0 {
-		return 2 * n
+// search doubles a number until it is too many, then halves the gap to the most that was not, and returns both; failed is 0 when
+// nothing was too many.
+func search(carries func(int) (bool, error)) (most, failed int, err error) {
+	for n := firstViewers; n <= mostViewers; {
+		good, err := carries(n)
+		if err != nil {
+			return most, failed, err
+		}
+		if good {
+			most = n
+		} else {
+			failed = n
+		}
+		switch {
+		case failed == 0:
+			n = 2 * n
+		case failed-most <= max(most, firstViewers)/closeness:
+			return most, failed, nil
+		default:
+			n = (most + failed) / 2
+		}
 	}
-	return (l.Viewers + l.Failed) / 2
+	return most, failed, nil
 }
 
 func (r *runner) carries(ctx context.Context, s scenario.Scenario, a scenario.Arm, out *result.Arm, n int) (bool, error) {

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -84,6 +85,11 @@ func Open(ctx context.Context, t Target, media Media) (*Bench, error) {
 		b.pubs[i], err = publish(ctx, b.http, h, t, t.whip(i, media.Streams), media)
 		return err
 	})
+	// Nobody sends before all are in, so that many publishers do not keep the last ones out.
+	b.pubs = slices.DeleteFunc(b.pubs, func(p *publisher) bool { return p == nil })
+	for _, p := range b.pubs {
+		go p.run()
+	}
 	if err != nil {
 		b.Close(ctx)
 		return nil, err
@@ -151,11 +157,11 @@ func (b *Bench) CloseIdle() { b.http.CloseIdleConnections() }
 
 // Close ends the publishers. Viewers must have left.
 func (b *Bench) Close(ctx context.Context) error {
+	for _, p := range b.pubs {
+		close(p.stop)
+	}
 	err := each(parallelJoins, b.pubs, func(p *publisher) error {
-		if p == nil {
-			return nil // it never joined
-		}
-		p.close()
+		<-p.done
 		b.hub.remove(p.conn)
 		return p.conn.Close(ctx)
 	})

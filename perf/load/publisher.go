@@ -97,7 +97,7 @@ func dial(ctx context.Context, hc *http.Client, t Target, endpoint string, media
 	return client.Dial(ctx, hc, endpoint, o)
 }
 
-// publish connects and starts to send.
+// publish connects; run sends.
 func publish(ctx context.Context, hc *http.Client, h *hub, t Target, endpoint string, media Media) (*publisher, error) {
 	ssrcs := &client.SSRCs{Audio: rand.Uint32(), Video: rand.Uint32(), RTX: rand.Uint32()}
 	conn, err := dial(ctx, hc, t, endpoint, media, client.Offer{Publish: ssrcs, MID: true, TWCC: true})
@@ -124,7 +124,6 @@ func publish(ctx context.Context, hc *http.Client, h *hub, t Target, endpoint st
 	if err := h.add(conn, p); err != nil {
 		return nil, err
 	}
-	go p.run()
 	return p, nil
 }
 
@@ -160,11 +159,6 @@ func (p *publisher) resume() {
 	case p.resumed <- struct{}{}:
 	case <-p.done:
 	}
-}
-
-func (p *publisher) close() {
-	close(p.stop)
-	<-p.done
 }
 
 func (p *publisher) err() error {

@@ -194,8 +194,12 @@ func (c *Conn) leave(ctx context.Context) error {
 	return nil
 }
 
-// IsDTLS says whether a datagram is a DTLS record by its first byte (RFC 7983 section 7). After Dial only an alert can be one.
+// IsDTLS says whether a datagram is a DTLS record by its first byte (RFC 7983 section 7). After Dial it is an alert, or the last
+// flight once more, which a server sends when ours came twice.
 func IsDTLS(p []byte) bool { return len(p) > 0 && p[0] >= 20 && p[0] <= 63 }
+
+// IsAlert says whether a DTLS record is an alert, by its content type (RFC 5246 section 6.2.1).
+func IsAlert(p []byte) bool { return len(p) > 0 && p[0] == 21 }
 
 // IsSTUN says whether a datagram is a STUN message by its first byte (RFC 7983 section 7).
 func IsSTUN(p []byte) bool { return len(p) > 0 && p[0] <= 3 }

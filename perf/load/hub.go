@@ -127,8 +127,9 @@ func (m *member) datagram(d client.Datagram) {
 		if err := m.conn.HandleSTUN(d.Data); err != nil {
 			m.end(err.Error())
 		}
-	case client.IsDTLS(d.Data):
+	case client.IsAlert(d.Data):
 		m.end("server sent a DTLS alert")
+	case client.IsDTLS(d.Data):
 	case client.IsRTCP(d.Data):
 		m.sink.rtcp(d.Data)
 	default:

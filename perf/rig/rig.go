@@ -42,7 +42,7 @@ var kinds = []Kind{
 		Name: "sluice", source: "./cmd/appliance", admin: true,
 		args: func(a addrs) []string {
 			// Defaults, whatever this machine is configured to, and no demo stream: the baseline plays none either.
-			return []string{"run", "--config", "/nonexistent", "--set", "demo/stream=off", "--https", "off",
+			return []string{"run", "--config", "/nonexistent", "--set", "demo/stream=off", "--set", "admin/socket=off", "--https", "off",
 				"--http", a.http, "--admin", a.admin, "--media", a.media}
 		},
 	},

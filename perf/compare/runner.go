@@ -42,14 +42,12 @@ func (r *runner) run(ctx context.Context) error {
 			res.Arms = append(res.Arms, out)
 		}
 		r.results = append(r.results, res)
-		if err := r.scenario(ctx, s, res); err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
-		}
-		if err := res.Table(os.Stdout); err != nil {
+		failure := r.scenario(ctx, s, res)
+		if err := errors.Join(res.Table(os.Stdout), r.save()); err != nil {
 			return err
 		}
-		if err := r.save(); err != nil {
-			return err
+		if failure != nil {
+			return fmt.Errorf("%s: %w", s.Name, failure)
 		}
 	}
 	if r.markdown {

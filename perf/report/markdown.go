@@ -6,7 +6,6 @@ import (
 	"math"
 	"strings"
 
-	"sluice/perf/proc"
 	"sluice/perf/result"
 )
 
@@ -18,7 +17,7 @@ var shown = []struct{ key, title string }{
 // Markdown prints the figures for docs/performance.md.
 func Markdown(out io.Writer, list []*result.Scenario) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nMeasured on %s. CPU per packet in parentheses: how many times the first row's it is.\n\n", proc.Host())
+	fmt.Fprintf(&b, "\nMeasured on %s. CPU per packet in parentheses: how many times the first row's it is.\n\n", machine(list))
 	b.WriteString("| Scenario | Server |")
 	for _, m := range shown {
 		fmt.Fprintf(&b, " %s |", m.title)

@@ -23,7 +23,7 @@ func JSON(file string, list []*result.Scenario) error {
 	text, err := json.MarshalIndent(struct {
 		Host      string             `json:"host"`
 		Scenarios []*result.Scenario `json:"scenarios"`
-	}{proc.Host(), list}, "", "\t")
+	}{machine(list), list}, "", "\t")
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ var page = template.Must(template.New("page").Parse(pageText))
 // HTML writes the page.
 func HTML(file string, list []*result.Scenario) error {
 	var b bytes.Buffer
-	v := view{Host: proc.Host(), Costs: costs(list), Models: models(list)}
+	v := view{Host: machine(list), Costs: costs(list), Models: models(list)}
 	for _, s := range list {
 		v.Scenarios = append(v.Scenarios, describe(s))
 	}
@@ -46,6 +46,18 @@ func HTML(file string, list []*result.Scenario) error {
 		return err
 	}
 	return os.WriteFile(file, b.Bytes(), 0o644)
+}
+
+// machine describes the host, and says why there are no cycles and instructions when there are none.
+func machine(list []*result.Scenario) string {
+	for _, s := range list {
+		for _, a := range s.Arms {
+			if slices.ContainsFunc(a.Runs, func(r load.Report) bool { return r.Counts.Cycles > 0 }) {
+				return proc.Host()
+			}
+		}
+	}
+	return proc.Host() + ", no counters of cycles and instructions"
 }
 
 // view is what the page shows.

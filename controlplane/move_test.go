@@ -294,6 +294,7 @@ func TestViewerMoves(t *testing.T) {
 	}
 	r.eventually(func() string {
 		lost := viewer.missing(viewer.first(), publisher.next)
+		lost = slices.DeleteFunc(lost, func(n uint32) bool { return viewer.got[n] > 0 }) // asked for twice
 		if len(lost) == 0 {
 			return ""
 		}

@@ -14,7 +14,7 @@ type RelayKind uint8
 // The kinds.
 const (
 	RelayDatagram RelayKind = iota // a datagram that landed here and is yours
-	RelayOwner                     // Path.Remote is mine: relay what comes from there
+	RelayOwner                     // Path.Remote is mine: relay what comes from there, and send it this
 	RelayMedia                     // a packet of a route that you have viewers of
 	RelayReport                    // that route's clock
 	RelayKeyframe                  // a viewer of mine needs a keyframe of your route
@@ -31,7 +31,7 @@ type Relay struct {
 	Report  senderReport   // RelayReport
 	Packet  history.Packet // RelayMedia
 	Deaf    bool           // RelayMedia: the source cannot be asked for keyframes
-	Data    []byte         // RelayDatagram, RelayMedia
+	Data    []byte         // RelayDatagram, RelayMedia; the answer of RelayOwner
 }
 
 // outbox is what waits for another shard.
@@ -193,13 +193,6 @@ func (e *Engine) relayKeyframe(r *route) {
 	e.relay(r.home, Relay{Kind: RelayKeyframe, Route: r.id}, nil)
 }
 
-// tellOwner tells the shard where a peer's datagrams land that the peer is ours.
-func (e *Engine) tellOwner(landed int, path *pkt.Path) {
-	if landed != e.cfg.Shard {
-		e.relay(landed, Relay{Kind: RelayOwner, Path: *path}, nil)
-	}
-}
-
 // HandleRelay takes what another shard told us.
 //
 //hot:path
@@ -210,6 +203,7 @@ func (e *Engine) HandleRelay(now clock.Time, from int, m *Relay) {
 		e.datagram(&pkt.Datagram{Path: m.Path, Arrived: m.Arrived, Data: m.Data}, from)
 	case RelayOwner:
 		e.learnOwner(m.Path.Remote, from)
+		e.answerCheck(e.cfg.Shard, &m.Path, m.Data)
 	default:
 		if r := e.routes[m.Route]; r != nil {
 			e.handleRouteRelay(r, from, m)

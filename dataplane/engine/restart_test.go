@@ -5,8 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"sluice/dataplane/engine"
 	"sluice/dataplane/ice"
 	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
 	"sluice/dataplane/simnet"
 	"sluice/dataplane/wire"
 )
@@ -157,4 +159,47 @@ func TestICERestartBeforeCheck(t *testing.T) {
 	}
 	st.pass(time.Second)
 	st.empty()
+}
+
+// TestCheckIsAnsweredWhereItLanded: a check that lands at another shard than its
+// session's is answered by way of that shard, so that what the peer sends when it
+// has the answer, maybe media of a session that moved, is not dropped there.
+func TestCheckIsAnsweredWhereItLanded(t *testing.T) {
+	var engines [2]*engine.Engine
+	for i := range engines {
+		engines[i] = engine.New(engine.Config{Shard: i, Shards: 2, Sessions: 1, Streams: 1}, engine.DefaultSettings())
+	}
+	landed, owner := engines[0], engines[1]
+	ufrag, pwd := ice.NewUfrag(1, &[ice.RandomLen]byte{})
+	owner.HandleCommand(1, msg.AddSession{ID: msg.NewSessionID(1, 1), Ufrag: ufrag, Pwd: pwd})
+	path := pkt.Path{Remote: pkt.Addr{IP: [16]byte{15: 1}, Port: 9}, Local: local}
+	arrive := func(b []byte) (m engine.Relay) {
+		landed.HandleDatagrams(2, []pkt.Datagram{{Path: path, Data: b}})
+		if !landed.PollRelay(1, &m) || m.Kind != engine.RelayDatagram {
+			t.Fatalf("% x is not passed on", b[:2])
+		}
+		return m
+	}
+	sent := func(e *engine.Engine) []byte {
+		tx := pkt.NewBatch(make([]byte, 4096), 4)
+		e.PollTransmit(tx)
+		if len(tx.Runs()) == 0 {
+			return nil
+		}
+		return tx.Bytes(&tx.Runs()[0])
+	}
+	check := arrive(bindingRequest(ufrag, pwd, 1))
+	owner.HandleRelay(3, 0, &check)
+	if b := sent(owner); b != nil {
+		t.Fatal("answered before the shard where the check landed knows whose the address is")
+	}
+	var known engine.Relay
+	if !owner.PollRelay(0, &known) || known.Kind != engine.RelayOwner {
+		t.Fatal("the shard where the check landed is not told")
+	}
+	landed.HandleRelay(4, 1, &known)
+	if b := sent(landed); len(b) < 2 || b[0] != 1 || b[1] != 1 {
+		t.Fatalf("answered by % x", b)
+	}
+	arrive([]byte{22, 0xfe, 0xfd, 1})
 }

@@ -43,12 +43,23 @@ func (e *Engine) stun(d *pkt.Datagram, landed int) wire.Drop {
 	if fresh && m.UseCandidate {
 		e.nominated(s, l, &d.Path)
 	}
-	e.tellOwner(landed, &d.Path)
 	e.Counters.Checks++
-	if slot := e.control.Reserve(wire.MaxSTUNResponse); slot != nil {
-		e.control.Commit(&d.Path, key.Success(slot, &m, &d.Path.Remote))
-	}
+	n := key.Success(e.scratch[:wire.MaxSTUNResponse], &m, &d.Path.Remote)
+	e.answerCheck(landed, &d.Path, e.scratch[:n])
 	return wire.Kept
+}
+
+// answerCheck sends the answer to a check that came to the socket of a shard: by
+// way of that shard, if it is another. What the peer sends when it has the answer
+// is known there then.
+func (e *Engine) answerCheck(landed int, path *pkt.Path, answer []byte) {
+	if landed != e.cfg.Shard {
+		e.relay(landed, Relay{Kind: RelayOwner, Path: *path}, answer)
+		return
+	}
+	if slot := e.control.Reserve(len(answer)); slot != nil {
+		e.control.Commit(path, copy(slot, answer))
+	}
 }
 
 // checked takes an authenticated check into the session's state.

@@ -16,6 +16,11 @@ var (
 		Doc: `How much memory the process may use before new sessions are refused with 503; 0 is no limit. The Go runtime
 			works harder to stay below as it comes near.`,
 	})
+	eventStreamsAttr = Attrs.Int(attr.Decl{
+		Path: "limits/event_streams", Unit: "streams", Mode: attr.RW, Min: 0, Max: 65536, Default: "4096", Since: "0.1",
+		Doc: `How many viewers at once may have a feed of server-sent events, one each, which is a TCP connection and some
+			20 kB. One more is refused with 503; 0 refuses all.`,
+	})
 	graceAttr = Attrs.Int(attr.Decl{
 		Path: "lifecycle/grace_ms", Unit: "ms", Mode: attr.RW, Min: 0, Max: 3600000, Default: "5000", Since: "0.1",
 		Doc: `How long SIGTERM waits for sessions to end by themselves before it closes them. New ones are refused
@@ -68,6 +73,13 @@ var (
 		Path: "refused_sessions", Unit: "sessions", Since: "0.1",
 		Label: "reason", Values: refusals[:],
 		Doc: "Offers that were refused.",
+	})
+	eventStreamsGauge = Attrs.Gauge(attr.Decl{
+		Path: "event_streams", Unit: "streams", Since: "0.1", Doc: "Event feeds that viewers have.",
+	})
+	eventStreamsRefused = Attrs.Counter(attr.Decl{
+		Path: "refused_event_streams", Unit: "streams", Since: "0.1",
+		Doc: "Event feeds that were refused because of limits/event_streams.",
 	})
 	restartsCounter = Attrs.Counter(attr.Decl{
 		Path: "ice_restarts", Unit: "restarts", Since: "0.1",

@@ -25,6 +25,15 @@ const (
 // ErrNoSession says that there is no session by that token, any more or ever.
 const ErrNoSession Refusal = "there is no such session"
 
+// What a session is not in the state for.
+const (
+	ErrNotOffered Refusal = "the session waits for no answer"
+	ErrUnanswered Refusal = "the session waits for the answer to the server's offer; send that first, with Content-Type: application/sdp"
+)
+
+// ErrEventStreams says that a viewer can have no event feed.
+const ErrEventStreams Refusal = "the limit of event feeds is reached (attribute limits/event_streams); try again later"
+
 // admit reports whether the service takes sessions at all.
 func (s *Service) admit() error {
 	switch limit := memoryAttr.Get(s.tree); {

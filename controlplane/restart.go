@@ -14,7 +14,7 @@ import (
 // returns our side. DTLS, SRTP and media go on as they are.
 //
 // permit is asked before anything changes, with the session's entity tag; what it
-// returns is returned. Other errors: ErrNoSession, *sdp.Error.
+// returns is returned. Other errors: ErrNoSession, ErrUnanswered, *sdp.Error.
 func (s *Service) Trickle(token string, fragment []byte, permit func(etag string, restart bool) error) (*Session, error) {
 	parsed, err := sdp.ParseFragment(fragment)
 	if err != nil {
@@ -27,6 +27,9 @@ func (s *Service) Trickle(token string, fragment []byte, permit func(etag string
 		return nil, ErrNoSession
 	}
 	p := s.peers[id]
+	if p.offered != nil {
+		return nil, ErrUnanswered
+	}
 	restart := parsed.Ufrag != "" && *parsed != p.remote
 	if err := permit(p.etag(), restart); err != nil || !restart {
 		return nil, err

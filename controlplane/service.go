@@ -17,6 +17,7 @@ import (
 	"sluice/controlplane/keying"
 	"sluice/controlplane/registry"
 	"sluice/controlplane/sdp"
+	"sluice/controlplane/sse"
 	"sluice/dataplane"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
@@ -44,9 +45,14 @@ type Service struct {
 	started  time.Time
 	created  [2]uint64
 	restarts uint64
-	refused  [len(refusals)]atomic.Uint64
-	stop     chan struct{} // closed by Close
-	closed   sync.Once
+
+	feeds        int // event feeds of viewers
+	feedSerial   uint64
+	feedsRefused uint64
+
+	refused [len(refusals)]atomic.Uint64
+	stop    chan struct{} // closed by Close
+	closed  sync.Once
 }
 
 // peer is what a session has beyond the registry's view of it.
@@ -56,6 +62,12 @@ type peer struct {
 	ufrag  string       // ours
 	remote sdp.Fragment // the peer's ICE credentials
 	tagged sdp.Tagged
+
+	session   *registry.Session
+	offered   *counterOffer // that waits for its answer, nil for none
+	feed      *sse.Feed     // nil for none
+	feedName  string
+	videoLine int // the m-section of video in the peer's description, -1 for none
 }
 
 // Config of a service. All fields are needed.
@@ -136,6 +148,8 @@ type Session struct {
 	Token  string // names the session in its URL, and must stay secret
 	ETag   string // of its ICE credentials, a strong entity tag with its quotes
 	Answer []byte // SDP, or a fragment of it where ICE restarts
+	// AnswerBy is not zero where Answer is an offer: when the peer's answer must be there.
+	AnswerBy time.Time
 }
 
 // Publish makes a session for a publisher. Errors: *sdp.Error for an offer that
@@ -171,8 +185,9 @@ func (s *Service) Publish(stream string, source netip.Addr, offer []byte) (*Sess
 	return s.create(session, selection)
 }
 
-// Subscribe makes a session for a viewer. Errors: *sdp.Error, *sdp.Mismatch,
-// registry.Refusal or Refusal.
+// Subscribe makes a session for a viewer. One whose offer does not fit gets an
+// offer of ours, which Answer completes. Errors: *sdp.Error, *sdp.Mismatch where
+// there is nothing to offer, registry.Refusal or Refusal.
 func (s *Service) Subscribe(stream string, source netip.Addr, offer []byte) (*Session, error) {
 	parsed, err := sdp.Parse(offer)
 	if err != nil {
@@ -195,6 +210,9 @@ func (s *Service) Subscribe(stream string, source netip.Addr, offer []byte) (*Se
 		tracks = append(tracks, t.Track)
 	}
 	selection, err := parsed.Subscribe(tracks)
+	if mismatch := mismatched(err); mismatch != nil {
+		return s.offer(stream, source, tracks, mismatch)
+	}
 	if err != nil {
 		return nil, s.refuse(err)
 	}
@@ -205,16 +223,52 @@ func (s *Service) Subscribe(stream string, source netip.Addr, offer []byte) (*Se
 	return s.create(session, selection)
 }
 
-// create gives a placed session its credentials, tells keyer and data plane
-// about it, and writes the answer.
+// create begins a placed session, and writes the answer.
 func (s *Service) create(session *registry.Session, selection *sdp.Selection) (*Session, error) {
+	p, local, err := s.enter(session, selection)
+	if err != nil {
+		return nil, err
+	}
+	s.begin(p, selection, local.Pwd)
+	return &Session{Token: p.token, ETag: p.etag(), Answer: selection.Answer(local)}, nil
+}
+
+// enter gives a placed session its token and credentials, and settles what is ours
+// in its description.
+func (s *Service) enter(session *registry.Session, selection *sdp.Selection) (*peer, sdp.Local, error) {
 	addrs, err := s.candidates()
 	if err != nil {
 		s.end(session.ID, "no address to announce")
-		return nil, err
+		return nil, sdp.Local{}, err
 	}
 	ufrag, pwd := newCredentials(session.ID)
-	add := msg.AddSession{ID: session.ID, Ufrag: ufrag, Pwd: pwd}
+	p := &peer{
+		token: newToken(), since: time.Now(), ufrag: ufrag, session: session, videoLine: -1,
+		remote: sdp.Fragment{Ufrag: selection.Ufrag, Pwd: selection.Pwd}, tagged: selection.Tagged(),
+	}
+	for i := range selection.Media {
+		m := &selection.Media[i]
+		if m.Accepted && session.Sends {
+			settle(m, session.Stream)
+		}
+		if m.Accepted && m.Kind == msg.Video {
+			p.videoLine = i
+		}
+	}
+	s.peers[session.ID] = p
+	s.byToken[p.token] = session.ID
+	return p, sdp.Local{
+		Ufrag: ufrag, Pwd: pwd,
+		Fingerprint: strings.TrimPrefix(s.keyer.Fingerprint(), "sha-256 "),
+		Candidates:  sdp.HostCandidates(addrs, dataplane.ICETCP.Get(s.tree)),
+		SessionID:   uint64(session.ID),
+	}, nil
+}
+
+// begin tells keyer and data plane about a session whose description is complete.
+func (s *Service) begin(p *peer, selection *sdp.Selection, pwd string) {
+	session := p.session
+	add := msg.AddSession{ID: session.ID, Ufrag: p.ufrag, Pwd: pwd}
 	for i := range selection.Media {
 		m := &selection.Media[i]
 		switch {
@@ -229,33 +283,21 @@ func (s *Service) create(session *registry.Session, selection *sdp.Selection) (*
 	s.send()
 	s.beginDeadlines(session.Stream)
 	s.plane.Send(session.ID.Shard(), add)
-
-	p := &peer{
-		token: newToken(), since: time.Now(), ufrag: ufrag,
-		remote: sdp.Fragment{Ufrag: selection.Ufrag, Pwd: selection.Pwd}, tagged: selection.Tagged(),
-	}
-	s.peers[session.ID] = p
-	s.byToken[p.token] = session.ID
 	s.created[role(session)]++
 	s.log.Info("session created", "session", session.ID, "stream", session.Stream.Name, "role", createdRoles[role(session)])
-	return &Session{
-		Token: p.token,
-		ETag:  p.etag(),
-		Answer: selection.Answer(sdp.Local{
-			Ufrag: ufrag, Pwd: pwd,
-			Fingerprint: strings.TrimPrefix(s.keyer.Fingerprint(), "sha-256 "),
-			Candidates:  sdp.HostCandidates(addrs, dataplane.ICETCP.Get(s.tree)),
-			SessionID:   uint64(session.ID),
-		}),
-	}, nil
+	s.tell(session.Stream)
 }
 
-// sends describes an m-section in which we send; it settles what is ours in it.
-func sends(m *sdp.Media, stream *registry.Stream) msg.Send {
+// settle says what is ours in an m-section in which we send.
+func settle(m *sdp.Media, stream *registry.Stream) {
 	m.SSRC, m.CNAME, m.MSID = newSSRC(), msg.CNAME, stream.Name
 	if m.RTXPT != 0 {
 		m.RTXSSRC = newSSRC()
 	}
+}
+
+// sends describes an m-section in which we send.
+func sends(m *sdp.Media, stream *registry.Stream) msg.Send {
 	return msg.Send{
 		Route: stream.Track(m.Kind).Route, Kind: m.Kind, ClockRate: m.Format.ClockRate, MID: m.MID,
 		PT: m.PT, RTXPT: m.RTXPT, SSRC: m.SSRC, RTXSSRC: m.RTXSSRC,
@@ -345,8 +387,12 @@ func (s *Service) makeWay(stream string) {
 // freed. Ending one that is gone does nothing.
 func (s *Service) end(id msg.SessionID, why string) {
 	s.bury(id, why)
+	session := s.registry.Session(id)
 	s.registry.Remove(id)
 	s.send()
+	if session != nil {
+		s.tell(session.Stream)
+	}
 }
 
 // bury does the part of end that is not the registry's. close_notify must reach
@@ -359,6 +405,7 @@ func (s *Service) bury(id msg.SessionID, why string) {
 	}
 	delete(s.peers, id)
 	delete(s.byToken, p.token)
+	s.unlisten(p)
 	s.gone.add(p.token, why)
 	s.log.Info("session ended", "session", id, "why", why, "after", time.Since(p.since).Round(time.Millisecond))
 }

@@ -82,6 +82,8 @@ func (s *Service) read(now time.Time, shards []*engine.Stats) {
 		}
 	}
 	s.meters, s.metered = seen, now
+	s.expireOffers(now)
+	s.tellAll()
 	s.judgeBudgets(now, shards)
 }
 
@@ -201,6 +203,8 @@ func (s *Service) collect(sample *attr.Sample) {
 		createdCounter.Add(sample, i, n)
 	}
 	restartsCounter.Add(sample, s.restarts)
+	eventStreamsGauge.Set(sample, float64(s.feeds))
+	eventStreamsRefused.Add(sample, s.feedsRefused)
 	for i := range s.refused {
 		refusedCounter.Add(sample, i, s.refused[i].Load())
 	}

@@ -69,11 +69,16 @@ func priority(typ, local uint32) uint32 { return typ<<24 + local<<8 + 255 }
 // Answer writes the answer, under 8192 bytes in lines that end in CRLF.
 //
 // All candidates are in it (RFC 9725 section 4.3.2).
-func (s *Selection) Answer(l Local) []byte {
+func (s *Selection) Answer(l Local) []byte { return s.describe(l, "") }
+
+func (s *Selection) describe(l Local, why string) []byte {
 	w := &writer{}
 	w.line("v=0")
 	w.line("o=- %d 1 IN IP4 0.0.0.0", l.SessionID>>1) // 63 bits, RFC 9429 section 5.2.1
 	w.line("s=-")
+	if why != "" {
+		w.line("i=%s", why)
+	}
 	w.line("t=0 0")
 	w.transport()
 	if mids := s.bundled(); len(mids) > 0 {
@@ -183,7 +188,10 @@ func (w *writer) media(m *Media, l Local, s *Selection) {
 }
 
 func (s *Selection) setup() string {
-	if s.Active {
+	switch {
+	case s.open:
+		return "actpass"
+	case s.Active:
 		return "active"
 	}
 	return "passive"

@@ -71,6 +71,7 @@ type Selection struct {
 
 	offer *Offer
 	send  bool // we send: the peer is a viewer
+	open  bool // the peer chooses the DTLS role: this is an offer
 }
 
 // Fingerprint is the hash of a certificate (RFC 8122).

@@ -19,6 +19,12 @@ var ifMatch = Attrs.Enum(attr.Decl{
 		restart asks for it only where ICE restarts. An If-Match that does not fit is answered 412 whatever this says.`,
 })
 
+var heartbeat = Attrs.Int(attr.Decl{
+	Path: "whep/heartbeat_ms", Unit: "ms", Mode: attr.RW, Min: 100, Max: 600000, Default: "15000", Since: "0.1",
+	Doc: `How often a comment is sent on a viewer's event feed, so that proxies do not close it and a viewer that is gone
+		is noticed. Feeds that are being followed keep what they began with.`,
+})
+
 var iceServers = Attrs.List(attr.Decl{
 	Path: "ice/servers", Mode: attr.RW, Max: 16, Check: checkICEServer, Since: "0.1",
 	Doc: `STUN and TURN servers that clients are told of by Link header fields (RFC 9725 section 4.6), for clients behind

@@ -16,11 +16,16 @@ const fragmentType = "application/trickle-ice-sdpfrag"
 // maxFragment bounds a fragment, in bytes.
 const maxFragment = 32 << 10
 
-// patch takes candidates or restarts ICE (RFC 9725 section 4.3).
+// patch takes candidates or restarts ICE (RFC 9725 section 4.3), or takes the
+// answer to a counter-offer.
 func (h *handler) patch(w http.ResponseWriter, r *http.Request) {
 	token := r.PathValue("session")
 	if exists, why := h.service.Lookup(token); !exists {
 		noSession(w, why)
+		return
+	}
+	if contentType(r) == offerType {
+		h.answer(w, r, token)
 		return
 	}
 	if contentType(r) != fragmentType {
@@ -47,6 +52,20 @@ func (h *handler) patch(w http.ResponseWriter, r *http.Request) {
 		head.Set("Cache-Control", "no-store")
 		w.Write(session.Answer) // a client that went away has no one to tell
 	}
+}
+
+// answer takes the answer to a counter-offer (draft-ietf-wish-whep, "Server Sends
+// Counter-Offer").
+func (h *handler) answer(w http.ResponseWriter, r *http.Request, token string) {
+	answer, ok := body(w, r, "An answer", maxOffer)
+	if !ok {
+		return
+	}
+	if err := h.service.Answer(token, answer); err != nil {
+		h.refusePatch(w, token, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // needsMatch reports whether If-Match must be there.
@@ -84,7 +103,12 @@ func (h *handler) refusePatch(w http.ResponseWriter, token string, err error) {
 	var bad *sdp.Error
 	switch {
 	case errors.As(err, &bad):
-		httpd.Problem(w, http.StatusBadRequest, "Fragment not usable", badText("The fragment", bad))
+		httpd.Problem(w, http.StatusBadRequest, "Description not usable", badText("What was sent", bad))
+	case err == controlplane.ErrNotOffered:
+		w.Header().Set("Accept-Patch", fragmentType)
+		httpd.Problem(w, http.StatusUnsupportedMediaType, "", sentence(err.Error())+" Send a fragment with Content-Type: "+fragmentType+".")
+	case err == controlplane.ErrUnanswered:
+		httpd.Problem(w, http.StatusConflict, "", sentence(err.Error()))
 	case err == controlplane.ErrNoSession: // it ended while the fragment was on its way
 		_, why := h.service.Lookup(token)
 		noSession(w, why)

@@ -50,6 +50,11 @@ func badText(what string, err *sdp.Error) string { return what + ", " + err.Erro
 // sentence makes the text of an error one: errors begin small and end open.
 func sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] + "." }
 
+func (h *handler) noSession(w http.ResponseWriter, r *http.Request) {
+	_, why := h.service.Lookup(r.PathValue("session"))
+	noSession(w, why)
+}
+
 func noSession(w http.ResponseWriter, why string) {
 	detail := "There is no such session; it may have ended. POST an offer for a new one."
 	if why != "" {

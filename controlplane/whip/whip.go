@@ -2,7 +2,8 @@
 // for viewers (draft-ietf-wish-whep), and the list of streams.
 //
 // Files: whip.go (what there is, POST, DELETE), patch.go (trickle ICE and ICE
-// restarts), refuse.go (why there is no session).
+// restarts, answers to counter-offers), events.go (what viewers are told),
+// iceserver.go, refuse.go (why there is no session).
 package whip
 
 import (
@@ -43,16 +44,20 @@ type handler struct {
 //
 //	/whip/{stream}            POST an offer; GET, HEAD, OPTIONS
 //	/whip/{stream}/{session}  PATCH, DELETE; GET, HEAD, OPTIONS
-//	/whep/…                   the same for viewers
+//	/whep/…                   the same for viewers, and
+//	/whep/{stream}/{session}/sse         POST a list of events, for
+//	/whep/{stream}/{session}/sse/{feed}  GET text/event-stream; DELETE
 //	GET /api/streams          the list of streams
 //
 // The tree holds Attrs.
 func Register(mux *http.ServeMux, service *controlplane.Service, tree *attr.Tree, info Info) {
 	h := &handler{service, tree, info}
-	for _, p := range []protocol{{"/whip/", service.Publish}, {"/whep/", service.Subscribe}} {
+	for _, p := range []protocol{{"/whip/", service.Publish, false}, {"/whep/", service.Subscribe, true}} {
 		mux.Handle(p.prefix+"{stream}", cors(h.endpoint(p)))
 		mux.Handle(p.prefix+"{stream}/{session}", cors(h.session()))
 	}
+	mux.Handle("/whep/{stream}/{session}/sse", cors(h.eventFeeds()))
+	mux.Handle("/whep/{stream}/{session}/sse/{feed}", cors(h.eventFeed()))
 	mux.Handle("/api/streams", cors(methods{http.MethodGet: h.streams}))
 }
 
@@ -60,6 +65,7 @@ func Register(mux *http.ServeMux, service *controlplane.Service, tree *attr.Tree
 type protocol struct {
 	prefix string // of paths
 	create func(stream string, source netip.Addr, offer []byte) (*controlplane.Session, error)
+	egress bool // the peer is a viewer
 }
 
 // methods serves a resource by method, and says which there are. What it has for
@@ -127,6 +133,11 @@ func (h *handler) endpoint(p protocol) methods {
 	return methods{
 		http.MethodGet: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Accept-Post", offerType)
+			if p.egress { // by this, players know an endpoint (draft-ietf-wish-whep, "WHEP Endpoint URL Discoverability")
+				w.Header().Set("Content-Type", offerType)
+				w.Header().Set("Content-Length", "0")
+				return
+			}
 			w.WriteHeader(http.StatusNoContent)
 		},
 		http.MethodOptions: func(w http.ResponseWriter, r *http.Request) {
@@ -170,13 +181,21 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, p protocol) {
 		refuse(w, err)
 		return
 	}
-	head := w.Header()
-	head.Set("Location", p.prefix+stream+"/"+session.Token)
+	head, location := w.Header(), p.prefix+stream+"/"+session.Token
+	head.Set("Location", location)
 	head.Set("ETag", session.ETag)
 	h.linkServers(head)
-	head.Set("Content-Type", offerType)
+	if p.egress {
+		linkEvents(head, location)
+	}
 	head.Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusCreated)
+	head.Set("Content-Type", offerType)
+	status := http.StatusCreated
+	if !session.AnswerBy.IsZero() {
+		status = http.StatusNotAcceptable
+		head.Set("Content-Type", offerType+`; valid-until="`+session.AnswerBy.UTC().Format(http.TimeFormat)+`"`)
+	}
+	w.WriteHeader(status)
 	w.Write(session.Answer) // a client that went away has no one to tell
 }
 

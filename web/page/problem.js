@@ -31,6 +31,7 @@ export async function refusalOf(response) {
 
 /** @param {Response} response */
 async function explanation(response) {
+  if (response.status === 406) return sentence((await response.text()).match(/^i=(.+?)\r?$/m)?.[1] ?? "The browser cannot play this stream"); // a counter-offer says why
   const problem = await response.json().catch(() => null);
   const told = [problem?.title, problem?.detail].filter((part) => typeof part === "string" && part !== "").map(sentence);
   if (told.length > 0) return told.join(" ");

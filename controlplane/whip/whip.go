@@ -3,7 +3,7 @@
 //
 // Files: whip.go (what there is, POST, DELETE), patch.go (trickle ICE and ICE
 // restarts, answers to counter-offers), events.go (what viewers are told),
-// iceserver.go, refuse.go (why there is no session).
+// iceserver.go, source.go (whose a request is), refuse.go (why there is no session).
 package whip
 
 import (
@@ -176,7 +176,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, p protocol) {
 	if !ok {
 		return
 	}
-	session, err := p.create(stream, source(r), offer)
+	session, err := p.create(stream, h.source(r), offer)
 	if err != nil {
 		refuse(w, err)
 		return
@@ -197,15 +197,6 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, p protocol) {
 	}
 	w.WriteHeader(status)
 	w.Write(session.Answer) // a client that went away has no one to tell
-}
-
-// source returns the address a request came from.
-func source(r *http.Request) netip.Addr {
-	addr, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{} // not from the network: all such share one limit
-	}
-	return addr.Addr().Unmap().WithZone("")
 }
 
 // contentType returns the media type of a request's body, "" for none.

@@ -9,7 +9,6 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -485,16 +484,4 @@ func TestListOfStreams(t *testing.T) {
 	}
 	s.do("HEAD", "/api/streams", "").want(200)
 	s.do("POST", "/api/streams", "").problem(405)
-}
-
-func TestSource(t *testing.T) {
-	for remote, want := range map[string]string{
-		"192.0.2.1:5": "192.0.2.1", "[::ffff:192.0.2.1]:5": "192.0.2.1", "[fe80::1%eth0]:5": "fe80::1", "@": "invalid IP",
-	} {
-		r := httptest.NewRequest("GET", "/", nil)
-		r.RemoteAddr = remote
-		if got := source(r).String(); got != want {
-			t.Errorf("%s: %s, want %s", remote, got, want)
-		}
-	}
 }

@@ -1,0 +1,58 @@
+package whip
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// source returns the address that a request comes from, for the limits of one
+// source: behind trusted proxies, the last address that none of them vouches for.
+func (h *handler) source(r *http.Request) netip.Addr {
+	addr := parseSource(r.RemoteAddr)
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && h.trusts(addr); i-- {
+		before := parseSource(strings.TrimSpace(hops[i]))
+		if !before.IsValid() {
+			break
+		}
+		addr = before
+	}
+	return addr
+}
+
+// parseSource reads an address with or without a port. One that is none, as of a
+// Unix socket, gives the zero address: all such share one limit.
+func parseSource(text string) netip.Addr {
+	if addr, err := netip.ParseAddrPort(text); err == nil {
+		return addr.Addr().Unmap().WithZone("")
+	}
+	addr, _ := netip.ParseAddr(strings.Trim(text, "[]"))
+	return addr.Unmap().WithZone("")
+}
+
+// trusts reports whether an address is that of a trusted proxy.
+func (h *handler) trusts(addr netip.Addr) bool {
+	for _, entry := range trustedProxies.Get(h.tree) {
+		if prefix, err := parsePrefix(entry); err == nil && prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// parsePrefix reads a network, or an address, which is one of its own.
+func parsePrefix(entry string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(entry); err == nil {
+		return addr.Prefix(addr.BitLen())
+	}
+	return netip.ParsePrefix(entry)
+}
+
+func checkPrefix(entry string) error {
+	if _, err := parsePrefix(entry); err != nil {
+		return errors.New("is neither an IP address nor a network such as 192.0.2.0/24 or 2001:db8::/32")
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package whip
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"sluice/netopt/attr"
+)
+
+// Whose a request is: X-Forwarded-For counts as far as trusted proxies wrote it.
+func TestSource(t *testing.T) {
+	const proxies = "192.0.2.1\n10.0.0.0/8\n2001:db8:1::/48"
+	for _, c := range []struct{ trusted, remote, forwarded, want string }{
+		{"", "192.0.2.1:5", "", "192.0.2.1"},
+		{"", "[::ffff:192.0.2.1]:5", "", "192.0.2.1"},
+		{"", "[fe80::1%eth0]:5", "", "fe80::1"},
+		{"", "@", "", "invalid IP"},
+		{"", "192.0.2.1:5", "203.0.113.9", "192.0.2.1"}, // nobody is trusted
+		{proxies, "192.0.2.2:5", "203.0.113.9", "192.0.2.2"},
+		{proxies, "192.0.2.1:5", "", "192.0.2.1"},
+		{proxies, "192.0.2.1:5", "203.0.113.9", "203.0.113.9"},
+		{proxies, "192.0.2.1:5", "198.51.100.7, 203.0.113.9", "203.0.113.9"}, // the client made the first one up
+		{proxies, "192.0.2.1:5", "203.0.113.9, 10.1.2.3", "203.0.113.9"},     // through two proxies
+		{proxies, "192.0.2.1:5", "198.51.100.7|203.0.113.9,10.1.2.3", "203.0.113.9"},
+		{proxies, "192.0.2.1:5", "10.9.9.9, 10.1.2.3", "10.9.9.9"}, // a client among the proxies
+		{proxies, "192.0.2.1:5", "203.0.113.9, nonsense", "192.0.2.1"},
+		{proxies, "192.0.2.1:5", "nonsense, 10.1.2.3", "10.1.2.3"},
+		{proxies, "192.0.2.1:5", "203.0.113.9:4711", "203.0.113.9"},
+		{proxies, "[2001:db8:1::7]:5", "2001:db8:2::1", "2001:db8:2::1"},
+		{proxies, "[2001:db8:1::7]:5", "[2001:db8:2::1]:80", "2001:db8:2::1"},
+		{proxies, "[::ffff:192.0.2.1]:5", "::ffff:203.0.113.9", "203.0.113.9"},
+	} {
+		tree := attr.NewTree(&Attrs)
+		if err := tree.Set("http/trusted_proxies", c.trusted); err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest("POST", "/whip/live", nil)
+		r.RemoteAddr = c.remote
+		for field := range strings.SplitSeq(c.forwarded, "|") {
+			if field != "" {
+				r.Header.Add("X-Forwarded-For", field)
+			}
+		}
+		if got := (&handler{tree: tree}).source(r).String(); got != c.want {
+			t.Errorf("%s, X-Forwarded-For %q, trusted %q: %s, want %s", c.remote, c.forwarded, c.trusted, got, c.want)
+		}
+	}
+	for _, bad := range []string{"example.net", "192.0.2.0/33", "192.0.2", "*"} {
+		if checkPrefix(bad) == nil {
+			t.Errorf("%s is taken for a network", bad)
+		}
+	}
+}
+
+// Clients behind a trusted proxy have a limit of pending sessions each.
+func TestLimitBehindProxy(t *testing.T) {
+	s := start(t, "limits/pending_sessions=1", "http/trusted_proxies=127.0.0.1")
+	offer := recorded(t, "chromium-whip-vp8")
+	post := func(stream, client string) *answer {
+		return s.do("POST", "/whip/"+stream, offer, "Content-Type", offerType, "X-Forwarded-For", client)
+	}
+	post("a", "203.0.113.1").created()
+	post("b", "203.0.113.1").problem(429, "limits/pending_sessions")
+	post("b", "203.0.113.2").created()
+}

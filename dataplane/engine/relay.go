@@ -3,6 +3,7 @@ package engine
 import (
 	"sluice/dataplane/clock"
 	"sluice/dataplane/history"
+	"sluice/dataplane/ice"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
 	"sluice/dataplane/wire"
@@ -25,6 +26,7 @@ const (
 type Relay struct {
 	Kind    RelayKind
 	Path    pkt.Path   // RelayDatagram, RelayOwner
+	Held    bool       // RelayOwner: media goes there
 	Arrived clock.Time // RelayDatagram
 	Route   msg.RouteID
 	Space   uint64         // RelayMedia, RelayReport: what the numbers count in
@@ -51,8 +53,9 @@ type remote struct {
 
 // foreignOwner is the shard that owns a remote address.
 type foreignOwner struct {
-	shard   int
-	renewed clock.Time
+	shard     int
+	renewed   clock.Time
+	heldUntil clock.Time // until then it stays its session's, see Engine.taken
 }
 
 // maxForeign bounds what is remembered of other shards' peers.
@@ -202,8 +205,8 @@ func (e *Engine) HandleRelay(now clock.Time, from int, m *Relay) {
 	case RelayDatagram:
 		e.datagram(&pkt.Datagram{Path: m.Path, Arrived: m.Arrived, Data: m.Data}, from)
 	case RelayOwner:
-		e.learnOwner(m.Path.Remote, from)
-		e.answerCheck(e.cfg.Shard, &m.Path, m.Data)
+		e.learnOwner(m.Path.Remote, from, m.Held)
+		e.answerCheck(e.cfg.Shard, m.Held, &m.Path, m.Data)
 	default:
 		if r := e.routes[m.Route]; r != nil {
 			e.handleRouteRelay(r, from, m)
@@ -212,10 +215,16 @@ func (e *Engine) HandleRelay(now clock.Time, from int, m *Relay) {
 }
 
 // learnOwner remembers which shard owns a remote address.
-func (e *Engine) learnOwner(remote pkt.Addr, shard int) {
-	if _, known := e.foreign[remote]; known || len(e.foreign) < maxForeign {
-		e.foreign[remote] = foreignOwner{shard, e.now}
+func (e *Engine) learnOwner(remote pkt.Addr, shard int, held bool) {
+	old, known := e.foreign[remote]
+	if old.shard != shard && e.now < old.heldUntil || !known && len(e.foreign) >= maxForeign {
+		return
 	}
+	owner := foreignOwner{shard, e.now, old.heldUntil}
+	if held {
+		owner.heldUntil = e.now.Add(ice.HoldTimeout)
+	}
+	e.foreign[remote] = owner
 }
 
 // handleRouteRelay takes a message about a route. Only its home may feed it:

@@ -39,22 +39,22 @@ func (e *Engine) stun(d *pkt.Datagram, landed int) wire.Drop {
 	case m.Controlled:
 		return e.answerError(key, d, &m, ice.CodeRoleConflict, wire.DropSTUNRole)
 	}
-	e.checked(h, s, &d.Path)
+	e.checked(h, s, &d.Path, landed)
 	if fresh && m.UseCandidate {
 		e.nominated(s, l, &d.Path)
 	}
 	e.Counters.Checks++
 	n := key.Success(e.scratch[:wire.MaxSTUNResponse], &m, &d.Path.Remote)
-	e.answerCheck(landed, &d.Path, e.scratch[:n])
+	e.answerCheck(landed, s.keyed && s.agent.Holds(e.now, d.Path.Remote), &d.Path, e.scratch[:n])
 	return wire.Kept
 }
 
 // answerCheck sends the answer to a check that came to the socket of a shard: by
 // way of that shard, if it is another. What the peer sends when it has the answer
 // is known there then.
-func (e *Engine) answerCheck(landed int, path *pkt.Path, answer []byte) {
+func (e *Engine) answerCheck(landed int, held bool, path *pkt.Path, answer []byte) {
 	if landed != e.cfg.Shard {
-		e.relay(landed, Relay{Kind: RelayOwner, Path: *path}, answer)
+		e.relay(landed, Relay{Kind: RelayOwner, Path: *path, Held: held}, answer)
 		return
 	}
 	if slot := e.control.Reserve(len(answer)); slot != nil {
@@ -63,12 +63,12 @@ func (e *Engine) answerCheck(landed int, path *pkt.Path, answer []byte) {
 }
 
 // checked takes an authenticated check into the session's state.
-func (e *Engine) checked(h pkt.Handle, s *session, path *pkt.Path) {
+func (e *Engine) checked(h pkt.Handle, s *session, path *pkt.Path, landed int) {
 	first := s.agent.Selected() == nil
 	if old, gone := s.agent.Checked(e.now, path); gone {
 		e.forgetRemote(h, old)
 	}
-	if e.byRemote[path.Remote] != h {
+	if e.byRemote[path.Remote] != h && !e.taken(path.Remote, landed) {
 		e.byRemote[path.Remote] = h
 	}
 	if first {
@@ -76,6 +76,17 @@ func (e *Engine) checked(h pkt.Handle, s *session, path *pkt.Path) {
 		e.reportPath(h, s)
 		e.beginPath(h, s)
 	}
+}
+
+// taken reports whether a remote address is another session's, which is there and
+// has media. A check does not change that: whoever has a session of its own could
+// send one with another's source address, and take its packets away.
+func (e *Engine) taken(remote pkt.Addr, landed int) bool {
+	if h, ok := e.byRemote[remote]; ok {
+		s := e.sessions.Get(h)
+		return s.keyed && s.agent.Holds(e.now, remote)
+	}
+	return landed == e.cfg.Shard && e.now < e.foreign[remote].heldUntil
 }
 
 // restartICE gives a session new credentials. Those of a restart that the peer

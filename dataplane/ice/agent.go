@@ -14,6 +14,10 @@ import (
 // (RFC 7675 section 5.1).
 const ConsentTimeout = 30 * time.Second
 
+// HoldTimeout is how long after a check a peer's address is its own, whoever else
+// sends checks from there: two or three checks of a browser may be lost.
+const HoldTimeout = ConsentTimeout / 2
+
 // maxPaths bounds what a peer can make us remember: a host with two networks
 // and both IP versions has four, and four by TCP.
 const maxPaths = 8
@@ -117,6 +121,12 @@ func (a *Agent) Forget(remote pkt.Addr) {
 		a.paths[i] = a.paths[a.count]
 		a.paths[a.count] = checkedPath{}
 	}
+}
+
+// Holds reports whether media goes to remote and the peer has checked so within
+// HoldTimeout.
+func (a *Agent) Holds(now clock.Time, remote pkt.Addr) bool {
+	return a.count > 0 && a.paths[a.selected].path.Remote == remote && now.Sub(a.paths[a.selected].checked) < HoldTimeout
 }
 
 // Remotes calls f for every remote address that is remembered.

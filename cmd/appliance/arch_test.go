@@ -64,9 +64,9 @@ var policy = []room{
 	{"controlplane/registry", true, "controlplane/sdp dataplane/msg", "who publishes and watches what, where; a pure function of what happened"},
 	{"controlplane/keying", false, "dataplane/msg dataplane/pkt netopt/attr", "DTLS over punted datagrams; the only package that runs pion's DTLS"},
 	{"controlplane/certs", false, "netopt/attr", "the certificate of the HTTPS listener; knows no media"},
+	{"controlplane/sse", false, "", "what one client is told over a long answer; knows nothing of streams"},
 	{"controlplane", false, "controlplane/keying controlplane/registry controlplane/sdp controlplane/sse dataplane dataplane/clock dataplane/codec dataplane/engine dataplane/ice dataplane/msg dataplane/pkt dataplane/source netopt/attr",
 		"joins the rooms of the control plane over one Plane; the engine for the types of its figures"},
-	{"controlplane/sse", false, "", "what one client is told over a long answer; knows nothing of streams"},
 	{"controlplane/whip", false, "controlplane controlplane/httpd controlplane/registry controlplane/sdp netopt/attr", "HTTP to calls of the service; nothing of the data plane"},
 	{"controlplane/admin", false, "controlplane/httpd netopt/attr netopt/attrsock netopt/metrics", "the operator's listener over the table; works without media"},
 

@@ -108,16 +108,16 @@ func (s *Service) tell(stream *registry.Stream) {
 }
 
 // layers describes the video of a stream, which is one layer, by two digits of its
-// bit rate: enough to choose by, and steady while the stream is.
+// bit rate of late.
 func (s *Service) layers(stream *registry.Stream) string {
 	for _, t := range stream.Carried() {
 		if t.Kind != msg.Video {
 			continue
 		}
 		layer := `[{"spatialLayerId":0,"temporalLayerId":0`
-		if m := s.meters[t.Route]; m != nil && stream.Live() && m.rate >= 1 {
-			step := math.Pow(10, math.Floor(math.Log10(m.rate))-1)
-			layer += fmt.Sprintf(`,"bitrate":%d`, int64(math.Round(m.rate/step)*step))
+		if m := s.meters[t.Route]; m != nil && stream.Live() && m.told >= 1 {
+			step := math.Pow(10, math.Floor(math.Log10(m.told))-1)
+			layer += fmt.Sprintf(`,"bitrate":%d`, int64(math.Round(m.told/step)*step))
 		}
 		return layer + "}]"
 	}

@@ -23,10 +23,17 @@ type meter struct {
 	at    time.Time
 	rate  float64   // bits a second over the last interval
 	grown time.Time // when media last came
+
+	told   float64 // the rate that viewers' event feeds tell
+	toldAt time.Time
 }
 
 // measureEvery is how often the meters are read.
 const measureEvery = time.Second
+
+// tellRatesEvery is how often event feeds tell of bit rates, which hardly ever are
+// the same twice.
+const tellRatesEvery = 10 * time.Second
 
 // measure reads the meters until the service is closed, and tidies up.
 func (s *Service) measure() {
@@ -92,8 +99,11 @@ func (m *meter) read(now time.Time, bytes uint64) *meter {
 	if m == nil || bytes < m.bytes { // new, or moved to another shard, which counts anew
 		return &meter{bytes: bytes, at: now, grown: now}
 	}
-	next := &meter{bytes: bytes, at: now, grown: m.grown}
+	next := &meter{bytes: bytes, at: now, grown: m.grown, told: m.told, toldAt: m.toldAt}
 	next.rate = float64(bytes-m.bytes) * 8 / now.Sub(m.at).Seconds()
+	if now.Sub(m.toldAt) >= tellRatesEvery {
+		next.told, next.toldAt = next.rate, now
+	}
 	if bytes > m.bytes {
 		next.grown = now
 	}

@@ -239,6 +239,7 @@ func TestMediaInEveryCombination(t *testing.T) {
 					if err := tree.Set(path, value); err != nil {
 						t.Fatal(err)
 					}
+					m.publisher.plane.Inspect() // answered when it is done: a train that waits meanwhile is lost
 					m.frame()
 				}
 			})

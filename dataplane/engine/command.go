@@ -72,7 +72,8 @@ func (e *Engine) removeRoute(id msg.RouteID) {
 		panic("engine: route removed while sessions use it")
 	}
 	r.remotes = nil // an outbox may still name the route, for nobody
-	e.dirty = slices.DeleteFunc(e.dirty, func(d *route) bool { return d == r })
+	dirty := &e.dirty[r.kind]
+	dirty.routes = slices.DeleteFunc(dirty.routes, func(d *route) bool { return d == r })
 	e.held = slices.DeleteFunc(e.held, func(d *route) bool { return d == r })
 	delete(e.routes, id)
 }

@@ -95,6 +95,7 @@ type Socket struct {
 	Uses                        pkt.Accel
 	RxMessages, TxMessages      uint64 // single datagrams, and trains of them
 	GSOFallbacks                uint64 // times that the kernel stopped taking trains
+	GSORefusals                 uint64 // trains that it did not take, whose packets went alone
 	ReceiveQueue, ReceiveBuffer int    // bytes that wait, and may
 	SendQueue, SendBuffer       int    // likewise, on the way out
 	Overflows                   uint64 // datagrams dropped because the receive buffer was full

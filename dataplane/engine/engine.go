@@ -102,14 +102,14 @@ type Engine struct {
 	early    early
 
 	// Outputs that wait to be polled.
-	control  *pkt.Batch   // answers, reports, retransmissions
-	dirty    []*route     // routes with packets that some egress has not seen
-	paced    []pkt.Handle // egresses that are behind
-	held     []*route     // routes whose newest packets wait for the rest of a frame
-	served   []served     // what is in the shell's transmit batch
-	writable []pkt.Handle // sessions whose connections take more again
-	hangups  []pkt.Addr   // connections to be closed
-	outboxes []outbox     // by shard
+	control  *pkt.Batch     // answers, reports, retransmissions
+	dirty    [2]dirtyRoutes // by kind
+	paced    []pkt.Handle   // egresses that are behind
+	held     []*route       // routes whose newest packets wait for the rest of a frame
+	served   []served       // what is in the shell's transmit batch
+	writable []pkt.Handle   // sessions whose connections take more again
+	hangups  []pkt.Addr     // connections to be closed
+	outboxes []outbox       // by shard
 	punts    []msg.Punt
 	selected []pkt.Handle // sessions whose selected path is to be reported
 	closed   []msg.SessionClosed
@@ -127,6 +127,9 @@ type Engine struct {
 	Counters    Counters
 	Loop        Loop // the shell's
 }
+
+// dirtyRoutes are routes with packets that some egress has not seen.
+type dirtyRoutes struct{ routes []*route }
 
 // Sizes of the queues towards the shell. They are drained each turn.
 const (

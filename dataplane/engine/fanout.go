@@ -14,12 +14,14 @@ func (e *Engine) markDirty(r *route) {
 	e.markRemotes(r)
 	if !r.dirty {
 		r.dirty = true
-		e.dirty = append(e.dirty, r)
+		d := &e.dirty[r.kind]
+		d.routes = append(d.routes, r)
 	}
 }
 
-// PollTransmit adds to tx what is to be sent, grouped by destination. It
-// returns true when tx was full before everything was in it.
+// PollTransmit adds to tx what is to be sent, grouped by destination: audio
+// first, also in the midst of a large video fan-out. It returns true when tx was
+// full before everything was in it.
 //
 //hot:path
 func (e *Engine) PollTransmit(tx *pkt.Batch) (more bool) {
@@ -28,18 +30,28 @@ func (e *Engine) PollTransmit(tx *pkt.Batch) (more bool) {
 	if !e.drainControl(tx) || !e.serveWritable(tx) {
 		return true
 	}
-	for len(e.dirty) > 0 {
-		r := e.dirty[len(e.dirty)-1]
+	return !e.serveDirty(msg.Audio, tx) || !e.serveDirty(msg.Video, tx)
+}
+
+// serveDirty serves the viewers of all routes of a kind that have something new;
+// false when tx is full.
+//
+//hot:path
+func (e *Engine) serveDirty(kind msg.Kind, tx *pkt.Batch) bool {
+	d := &e.dirty[kind]
+	for len(d.routes) > 0 {
+		last := len(d.routes) - 1
+		r := d.routes[last]
 		if !e.fanOut(r, tx) {
-			return true
+			return false
 		}
 		if r.ring != nil && e.releasable(r) > r.ready {
 			continue // it came while the socket was full
 		}
 		r.dirty = false
-		e.dirty = e.dirty[:len(e.dirty)-1]
+		d.routes = d.routes[:last]
 	}
-	return false
+	return true
 }
 
 // drainControl copies the answers, reports and retransmissions to tx; false

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"encoding/binary"
 	"slices"
 	"testing"
 	"time"
@@ -174,5 +175,49 @@ func TestSameNumberSameBytes(t *testing.T) {
 	b.handle(0, []pkt.Datagram{v.rtcp(77, wire.AppendNACK(wire.AppendReceiverReport(nil, 77, nil), 77, 9, lost))})
 	if again != packetsInFrame {
 		t.Errorf("%d packets sent again, want %d", again, packetsInFrame)
+	}
+}
+
+// TestAudioFirst: audio leaves before video of the same turn, and in the midst of
+// a fan-out of video that takes several batches.
+func TestAudioFirst(t *testing.T) {
+	const audioRoute, audioSSRC = burstRoute + 1, 5000
+	b := newPublished(t, 1, 2, msg.Feedback{PLI: true})
+	e := b.engines[0]
+	e.HandleCommand(b.now, msg.AddRoute{Route: audioRoute, Kind: msg.Audio, Codec: codec.Opus, ClockRate: 48000, Shards: 1})
+	v := b.join(0, 1, msg.AddSession{Send: []msg.Send{
+		{Route: burstRoute, Kind: msg.Video, ClockRate: 90000, PT: burstViewerPT, SSRC: 1},
+		{Route: audioRoute, Kind: msg.Audio, ClockRate: 48000, PT: 111, SSRC: audioSSRC},
+	}})
+	sound := func(seq byte) {
+		e.HandleCommand(b.now, msg.Inject{Route: audioRoute, Packet: []byte{0x80, 111, 0, seq, 0, 0, 0, seq, 0, 0, 0, 1, 7, 7}})
+	}
+	b.handle(0, b.frame(true))
+	sound(1)
+	b.drain()
+
+	var order []uint32 // SSRCs
+	b.seen = func(run *pkt.Run) {
+		if data := b.tx.Bytes(run); run.Path == v.path && wire.Classify(data) == wire.ProtoRTP {
+			order = append(order, binary.BigEndian.Uint32(data[8:]))
+		}
+	}
+	b.tx = pkt.NewBatch(make([]byte, 4096), 8) // for less than half a frame
+	sound(2)
+	e.HandleDatagrams(b.now, b.frame(false))
+	b.drain()
+	if len(order) < 3 || order[0] != audioSSRC {
+		t.Errorf("sent %v, want audio first", order)
+	}
+	order = nil
+	e.HandleDatagrams(b.now, b.frame(false))
+	if !e.PollTransmit(b.tx) {
+		t.Fatal("the batch is too large for this test")
+	}
+	b.tx.Reset()
+	sound(3)
+	b.drain()
+	if len(order) < 2 || order[0] != audioSSRC {
+		t.Errorf("sent %v, want audio in the midst", order)
 	}
 }

@@ -19,9 +19,12 @@ const (
 
 // Poller belongs to one thread; only Wake and Nudge may be called from others.
 type Poller struct {
-	epoll   int
-	event   int // eventfd(2) that Wake writes
+	epoll int
+	event int // eventfd(2) that Wake writes
+
+	_       [64]byte // state has its cache line: others read it, and the rest is the owner's
 	state   atomic.Uint32
+	_       [64]byte
 	coarse  bool // the kernel waits in whole milliseconds
 	timeout unix.Timespec
 	events  [16]unix.EpollEvent

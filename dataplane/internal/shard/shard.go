@@ -319,7 +319,7 @@ func (s *Shard) stats() *engine.Stats {
 	st := s.engine.Stats()
 	m, c := s.socket.Memory(), &s.socket.Counters
 	st.Loop.Socket = engine.Socket{
-		Uses: s.socket.Uses(), RxMessages: c.RxMessages, TxMessages: c.TxMessages, GSOFallbacks: c.Fallbacks,
+		Uses: s.socket.Uses(), RxMessages: c.RxMessages, TxMessages: c.TxMessages, GSOFallbacks: c.Fallbacks, GSORefusals: c.Refusals,
 		ReceiveQueue: int(m.ReceiveQueue), ReceiveBuffer: int(m.ReceiveBuffer),
 		SendQueue: int(m.SendQueue), SendBuffer: int(m.SendBuffer), Overflows: uint64(m.Overflows),
 	}

@@ -27,6 +27,7 @@ type Socket struct {
 type Counters struct {
 	RxMessages, TxMessages uint64 // single datagrams and trains
 	Fallbacks              uint64 // times that the kernel stopped taking trains
+	Refusals               uint64 // trains that it did not take, whose packets went alone
 }
 
 // Options of a socket. Buffer sizes are in bytes; the kernel may grant less
@@ -96,7 +97,7 @@ func (s *Socket) Use(wish pkt.Accel) {
 	s.rx.gro = s.option(unix.SOL_UDP, unix.UDP_GRO, wish.GRO && s.able.GRO == nil)
 	s.rx.timestamps = s.option(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, wish.Timestamps && s.able.Timestamps == nil)
 	s.tx.segments = segmentation(wish.GSO, &s.able)
-	s.tx.suspect = noDoubt
+	s.tx.refused = 0
 }
 
 // option switches a socket option and returns whether it is on now.

@@ -47,11 +47,15 @@ type transmitter struct {
 	names   [txChunk]unix.RawSockaddrInet6
 	control [txChunk][txControl]byte
 	segments
-	suspect segments // what segments was, while it is alone on a suspicion that the next packet confirms or refutes
 
 	// Where sending stands in the batch: packets of run, from offset on.
 	run    int
 	offset int32
+
+	// What the kernel did not take as a train.
+	apart   int  // the run before this one goes packet by packet
+	blamed  bool // the first of those was taken: it is the train that was refused
+	refused int  // trains in a row
 }
 
 func (t *transmitter) init() {
@@ -68,8 +72,8 @@ func (t *transmitter) init() {
 	}
 }
 
-// noDoubt is a suspect that is none.
-const noDoubt = alone
+// patience is how many trains in a row may be refused before no more are tried.
+const patience = 16
 
 // Send sends the batch's runs, each as one UDP_SEGMENT message where those are in
 // use. It returns false when the kernel takes no more now (EAGAIN);
@@ -86,30 +90,32 @@ func (s *Socket) Send(b *pkt.Batch) (done bool, dropped int) {
 		switch {
 		case errno == 0:
 			s.Counters.TxMessages += uint64(sent)
-			if t.suspect != noDoubt {
-				t.suspect = noDoubt
-				s.Counters.Fallbacks++
-			}
 			for range int(sent) {
 				t.advance(runs)
+			}
+			if t.refused >= patience {
+				t.segments, t.refused = alone, 0
+				s.Counters.Fallbacks++
 			}
 		case errno == unix.EAGAIN:
 			return false, dropped
 		case errno == unix.EINTR:
 		default:
-			dropped += s.refused(runs, errno)
+			dropped += s.retry(runs, errno)
 		}
 	}
-	t.run, t.offset = 0, 0
+	t.run, t.offset, t.apart = 0, 0, 0
 	return true, dropped
 }
 
-// entry is the packet count and size of what is sent next: the rest of a run,
-// or one packet of it.
+// entry is the size of what is sent next of run i: its rest, or one packet.
 //
 //hot:path
-func (t *transmitter) entry(r *pkt.Run, offset int32) int32 {
+func (t *transmitter) entry(i int, r *pkt.Run, offset int32) int32 {
 	left := r.Len - offset
+	if i+1 == t.apart {
+		return min(r.Segment, left)
+	}
 	if t.segments == whole || t.segments == shortTail && left%r.Segment != 0 {
 		return left
 	}
@@ -125,7 +131,7 @@ func (s *Socket) fill(b *pkt.Batch, runs []pkt.Run) int {
 	n := 0
 	for ; n < txChunk && run < len(runs); n++ {
 		r := &runs[run]
-		size := t.entry(r, offset)
+		size := t.entry(run, r, offset)
 		t.iovs[n].Base = &b.Bytes(r)[offset]
 		t.iovs[n].SetLen(int(size))
 		t.names[n].Addr = r.Path.Remote.IP
@@ -164,28 +170,40 @@ func (t *transmitter) describe(n int, r *pkt.Run, size int32) int {
 	return at
 }
 
+// advance goes on behind an entry that the kernel took, and notes what that says
+// of trains.
+//
 //hot:path
 func (t *transmitter) advance(runs []pkt.Run) {
 	r := &runs[t.run]
-	if t.offset += t.entry(r, t.offset); t.offset == r.Len {
+	size := t.entry(t.run, r, t.offset)
+	switch {
+	case size > r.Segment:
+		t.refused = 0
+	case t.apart == t.run+1 && !t.blamed:
+		t.blamed = true
+		t.refused++
+	}
+	if t.offset += size; t.offset == r.Len {
 		t.run, t.offset = t.run+1, 0
 	}
 }
 
-// refused handles an error of the first entry. For a message of several packets
-// it may be that the kernel or the device cannot segment (EIO, EINVAL:
-// net/ipv4/udp.c udp_send_skb): then each packet goes alone from now on, unless
-// the first of them is refused too. Then the fault is with the destination, or
-// with a local address that is gone, and the run is dropped.
-func (s *Socket) refused(runs []pkt.Run, errno unix.Errno) (dropped int) {
+// retry handles an error of the first entry. A train is refused (net/ipv4/udp.c
+// udp_send_skb) with EIO where the device cannot checksum, with EMSGSIZE, EINVAL
+// in older kernels, where the path takes only smaller packets, which an ICMP
+// message can claim of any: then its packets go alone, in fragments if need be.
+// One destination says nothing of others, but many trains in a row do. What is
+// refused alone is the fault of the destination, or of a local address that is
+// gone, and the rest of its run is dropped.
+func (s *Socket) retry(runs []pkt.Run, errno unix.Errno) (dropped int) {
 	t := &s.tx
 	r := &runs[t.run]
-	if t.entry(r, t.offset) > r.Segment && (errno == unix.EIO || errno == unix.EINVAL) {
-		t.segments, t.suspect = alone, t.segments
+	train := t.entry(t.run, r, t.offset) > r.Segment
+	if train && (errno == unix.EIO || errno == unix.EINVAL || errno == unix.EMSGSIZE) {
+		t.apart, t.blamed = t.run+1, false
+		s.Counters.Refusals++
 		return 0
-	}
-	if t.suspect != noDoubt {
-		t.segments, t.suspect = t.suspect, noDoubt
 	}
 	left := pkt.Run{Len: r.Len - t.offset, Segment: r.Segment}
 	t.run, t.offset = t.run+1, 0

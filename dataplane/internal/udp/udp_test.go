@@ -126,6 +126,7 @@ func TestReceive(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer peer.Close()
+			awaitReceiveTimes(t, s)
 			const n = 2*rxBatch + 3
 			var want [][]byte
 			before := time.Now().UnixNano()
@@ -150,6 +151,23 @@ func TestReceive(t *testing.T) {
 				last = d.Arrived
 			}
 		})
+	}
+}
+
+// awaitReceiveTimes returns when the kernel stamps datagrams as they come. It
+// begins to some time after it is asked to, and stamps them when they are read
+// until then (net/core/dev.c net_enable_timestamp).
+func awaitReceiveTimes(t *testing.T, s *Socket) {
+	t.Helper()
+	b := newBatch()
+	commit(t, b, path("::1", s.Port(), "::1"), packet(0, 100))
+	for {
+		s.Send(b)
+		wait(t, s, unix.POLLIN)
+		came := time.Now().UnixNano()
+		if rx, _ := s.Receive(time.Unix(0, 0), 0); len(rx) == 1 && int64(rx[0].Arrived) < came {
+			return
+		}
 	}
 }
 

@@ -32,6 +32,23 @@ func TestReplacedPublisherFeedsNothing(t *testing.T) {
 	}
 }
 
+// TestRetransmissionOfALeftSource: a retransmission that comes late, when the
+// encoder sends with another SSRC already, is no packet of the new source.
+func TestRetransmissionOfALeftSource(t *testing.T) {
+	b := newBurst(t, 1, 1)
+	b.handle(0, b.frame(true))
+	lost := b.seq
+	b.handle(0, append(b.frame(false)[1:], b.resend(lost-1, 40))) // so that the stream of retransmissions is known
+	b.ssrc += 1000
+	b.handle(0, b.frame(true))
+	e := b.engines[0]
+	forwarded, unexpected := e.Counters.Forwarded, e.Counters.Drops[wire.DropUnexpected]
+	b.handle(0, []pkt.Datagram{b.resend(lost, 41)})
+	if e.Counters.Forwarded != forwarded || e.Counters.Drops[wire.DropUnexpected] != unexpected+1 {
+		t.Errorf("%d packets forwarded, %d dropped as unexpected", e.Counters.Forwarded-forwarded, e.Counters.Drops[wire.DropUnexpected]-unexpected)
+	}
+}
+
 // relayedRoute is one that another shard than the viewers' is home to.
 const relayedRoute = msg.RouteID(5)
 

@@ -29,8 +29,9 @@ type burst struct {
 	publisher burstPeer
 	viewers   []burstPeer
 	seq       uint64
-	packets   int // sent by the engines
-	runs      int // that they were in
+	ssrc      uint32 // that the publisher sends with
+	packets   int    // sent by the engines
+	runs      int    // that they were in
 	frameSize int
 	shorter   []int              // by how much packets of a frame are shorter than the others
 	seen      func(run *pkt.Run) // nil, or takes what the engines send
@@ -67,7 +68,7 @@ func newBurst(t testing.TB, shards, viewers int) *burst {
 // newPublished returns a keyed publisher that agreed on some feedback, and room
 // for so many sessions.
 func newPublished(t testing.TB, shards, sessions int, feedback msg.Feedback) *burst {
-	b := &burst{t: t, tx: pkt.NewBatch(make([]byte, 256<<10), 256), now: clock.Time(time.Second), seq: 100, frameSize: packetsInFrame}
+	b := &burst{t: t, tx: pkt.NewBatch(make([]byte, 256<<10), 256), now: clock.Time(time.Second), seq: 100, ssrc: burstSSRC, frameSize: packetsInFrame}
 	all := uint64(1)<<shards - 1
 	for i := range shards {
 		e := engine.New(engine.Config{Shard: i, Shards: shards, Sessions: sessions, Streams: 4, Seed: 1, NTPOrigin: ntpOrigin}, engine.DefaultSettings())
@@ -124,7 +125,7 @@ func (b *burst) frame(key bool) (frame []pkt.Datagram) {
 		}
 		binary.BigEndian.PutUint16(m[2:], uint16(b.seq))
 		binary.BigEndian.PutUint32(m[4:], uint32(b.seq/packetsInFrame)*3000)
-		binary.BigEndian.PutUint32(m[8:], burstSSRC)
+		binary.BigEndian.PutUint32(m[8:], b.ssrc)
 		copy(m[12:], []byte{0xbe, 0xde, 0, 1, twccExt<<4 | 1, byte(b.seq >> 8), byte(b.seq), 0})
 		m[20], m[21] = 0x00, 0x01
 		if i == 0 {
@@ -137,7 +138,7 @@ func (b *burst) frame(key bool) (frame []pkt.Datagram) {
 		if i < len(b.shorter) {
 			size -= b.shorter[i]
 		}
-		n := b.publisher.cipher.ProtectRTP(m, size, burstSSRC, b.seq)
+		n := b.publisher.cipher.ProtectRTP(m, size, b.ssrc, b.seq)
 		b.seq++
 		frame = append(frame, pkt.Datagram{Path: b.publisher.path, Data: m[:n]})
 	}

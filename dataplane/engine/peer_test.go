@@ -28,6 +28,7 @@ type peer struct {
 	host       *simnet.Host
 	gone       bool
 	answered   bool // a check has been
+	restarting bool // no check with new credentials has been answered
 	keyed      bool // the handshake is over for us
 	serial     uint64
 	send, recv *srtp.Context
@@ -165,6 +166,7 @@ func (p *peer) hello() {
 func (p *peer) receive(b []byte) {
 	switch wire.Classify(b) {
 	case wire.ProtoSTUN:
+		p.restarting = false
 		if !p.answered {
 			p.answered = true
 			p.hello()

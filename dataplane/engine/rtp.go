@@ -95,13 +95,18 @@ func (in *ingress) midFits(h *wire.RTP, b []byte) bool {
 }
 
 // latch gives an ingress the SSRC of an authentic packet. A new media SSRC is a
-// new source: its numbering has nothing to do with the old one's.
+// new source: its numbering has nothing to do with the old one's, and what the old
+// one's retransmissions repeat has no number any more.
 func (e *Engine) latch(in *ingress, ssrc uint32, retransmission bool) {
 	in.latches++
 	if retransmission {
 		in.leave(in.rtxSSRC, &in.rtxStream)
 		in.rtxSSRC, in.rtxStream = ssrc, srtp.Stream{}
 		return
+	}
+	if in.rtxStream.Started() && in.stream.Started() {
+		in.leave(in.rtxSSRC, &in.rtxStream)
+		in.rtxSSRC, in.rtxStream = 0, srtp.Stream{}
 	}
 	in.leave(in.ssrc, &in.stream)
 	in.ssrc, in.stream = ssrc, srtp.Stream{}

@@ -78,7 +78,7 @@ type ingress struct {
 
 	ssrc, rtxSSRC uint32 // 0 until known
 	latches       uint8
-	former        [maxLatches]uint32 // SSRCs that were left for others
+	former        [2 * maxLatches]uint32 // SSRCs that were left for others
 	formers       uint8
 	stream        srtp.Stream
 	rtxStream     srtp.Stream

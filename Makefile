@@ -6,9 +6,9 @@ SOURCES := $(shell find . -name '*.go' -not -name '*_test.go') $(shell find web/
 
 # Debian packages that the tests use, beside Go: browsers, DTLS peers, network
 # namespaces, the decoder that checks the demo clip, FUSE for users without rights.
-TEST_PACKAGES := chromium firefox-esr ffmpeg openssl gnutls-bin iproute2 fuse3 systemd prometheus
+TEST_PACKAGES := chromium firefox-esr ffmpeg openssl gnutls-bin iproute2 fuse3 systemd prometheus clang-14 llvm-14 libbpf-dev
 
-.PHONY: help run build test race fuzz perf soak deps
+.PHONY: help run build test race fuzz perf soak deps bpf
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -52,3 +52,9 @@ perf: build ## measure Sluice beside others: SCENARIO=quick (a quarter of an hou
 
 soak: build ## ten minutes, 200 viewers, one joining and leaving each second
 	$(GO) run ./perf/soak $(SOAK)
+
+# One version of the compiler makes the same object everywhere (a test compares).
+BPFCC := clang-14 -target bpf -O2 -g -Wall -Werror -fdebug-compilation-dir=. -I/usr/include/$(shell uname -m)-linux-gnu
+
+bpf: ## compile the eBPF programs (their objects are committed)
+	cd bpf/steer && for p in steer testdata/decide; do $(BPFCC) -c $$p.bpf.c -o $$p.bpf.o && llvm-strip-14 -g $$p.bpf.o || exit 1; done

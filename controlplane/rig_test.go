@@ -26,6 +26,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
+	"sluice/bpf/steer"
 	"sluice/controlplane"
 	"sluice/controlplane/keying"
 	"sluice/controlplane/whip"
@@ -50,6 +51,7 @@ type rig struct {
 type place struct {
 	listen   string                                       // "127.0.0.1:0" if empty
 	announce func(listen netip.AddrPort) []netip.AddrPort // the listening address if nil
+	steering dataplane.Attacher                           // the real one if nil
 }
 
 func start(t *testing.T, sets ...string) *rig { return startAt(t, place{}, sets...) }
@@ -72,11 +74,15 @@ func startAt(t *testing.T, at place, sets ...string) *rig {
 	if at.announce == nil {
 		at.announce = func(listen netip.AddrPort) []netip.AddrPort { return []netip.AddrPort{listen} }
 	}
+	if at.steering == nil {
+		at.steering = steer.Attach
+	}
 	var err error
 	r.service, err = controlplane.Start(controlplane.Config{
 		Tree: r.tree, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Listen:     netip.MustParseAddrPort(at.listen),
 		Candidates: func(listen netip.AddrPort) ([]netip.AddrPort, error) { return at.announce(listen), nil },
+		Steering:   at.steering,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -126,6 +132,24 @@ func (r *rig) eventually(wrong func() string) {
 			r.Fatal(text)
 		}
 	}
+}
+
+// set writes an attribute.
+func (r *rig) set(path, value string) {
+	r.Helper()
+	if err := r.tree.Set(path, value); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// get reads an attribute.
+func (r *rig) get(path string) string {
+	r.Helper()
+	value, err := r.tree.Get(path)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return value
 }
 
 // metric returns a figure of the tree; for a vector "path/value".

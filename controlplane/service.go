@@ -70,11 +70,13 @@ type peer struct {
 	videoLine int // the m-section of video in the peer's description, -1 for none
 }
 
-// Config of a service. All fields are needed.
+// Config of a service. All fields are needed, Steering where steer/mode may be
+// switched on.
 type Config struct {
-	Tree   *attr.Tree // holds Attrs, dataplane.Attrs and keying.Attrs
-	Log    *slog.Logger
-	Listen netip.AddrPort // the media port
+	Tree     *attr.Tree // holds Attrs, dataplane.Attrs and keying.Attrs
+	Log      *slog.Logger
+	Listen   netip.AddrPort // the media port
+	Steering dataplane.Attacher
 	// Candidates returns where peers reach an address and port that we listen on.
 	Candidates func(listen netip.AddrPort) ([]netip.AddrPort, error)
 }
@@ -102,6 +104,7 @@ func Start(c Config) (*Service, error) {
 	if s.plane, err = dataplane.Start(c.Listen, c.Tree, s.event); err != nil {
 		return nil, err
 	}
+	s.plane.FollowSteering(c.Tree, c.Steering)
 	s.registry = registry.New(s.plane.Shards(), registry.Limits{
 		Sessions: int(dataplane.MaxSessions.Get(c.Tree)),
 		Streams:  int(dataplane.MaxStreams.Get(c.Tree)),

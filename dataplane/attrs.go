@@ -243,7 +243,7 @@ func collect(s *attr.Sample, st *engine.Stats) {
 		{forwarded, st.Forwarded}, {resent, st.Resent}, {repaired, st.Repaired},
 		{nackIn, st.NACKIn}, {nackMissed, st.NACKMissed}, {nackOut, st.NACKOut},
 		{pliIn, st.PLIIn}, {pliOut, st.PLIOut}, {checks, st.Checks}, {pathChanges, st.PathChanges},
-		{punts, st.Punts}, {early, st.Early}, {misplaced, st.Misplaced}, {relayed, st.Relayed}, {skippedFrames, st.Skipped}, {expired, st.Expired},
+		{punts, st.Punts}, {early, st.Early}, {misplaced, st.Misplaced}, {steerMiss, st.SteerMiss}, {relayed, st.Relayed}, {skippedFrames, st.Skipped}, {expired, st.Expired},
 	} {
 		c.counter.Add(s, c.n)
 	}

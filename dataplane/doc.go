@@ -3,7 +3,7 @@
 // # A packet's journey
 //
 //  1. The kernel puts a datagram into the socket of one shard (SO_REUSEPORT
-//     spreads peers over shards by a hash). internal/poll wakes the shard's
+//     spreads peers over shards by a hash; a Steerer picks their own). internal/poll wakes the shard's
 //     thread; internal/udp reads everything that waits, with the kernel's
 //     receive time and the local address.
 //     What comes by TCP (ICE-TCP) internal/tcp cuts out of frames; a connection is

@@ -30,6 +30,8 @@ type Plane struct {
 	able   udp.Abilities
 	events sync.WaitGroup
 	close  sync.Once
+
+	steering steering
 }
 
 // Start opens the media port once for each shard and runs the shards. All
@@ -137,6 +139,9 @@ func (p *Plane) Inspect() []*engine.Stats {
 // Close stops the shards and closes the port; no event comes afterwards.
 func (p *Plane) Close() {
 	p.close.Do(func() {
+		p.steering.mu.Lock()
+		defer p.steering.mu.Unlock()
+		p.stopSteering()
 		for _, s := range p.shards {
 			s.Stop()
 		}

@@ -71,7 +71,8 @@ var policy = []room{
 	{"controlplane/admin", false, "controlplane/httpd netopt/attr netopt/attrsock netopt/metrics", "the operator's listener over the table; works without media"},
 
 	{"web", false, "", "files for browsers; speaks to the rest over HTTP only"},
-	{"cmd/appliance", false, "controlplane controlplane/admin controlplane/certs controlplane/httpd controlplane/keying controlplane/whip dataplane netopt/attr netopt/attrfs netopt/attrsock netopt/config netopt/document netopt/host netopt/hostmetrics netopt/probe netopt/tune web",
+	{"bpf/steer", false, "dataplane dataplane/pkt", "a program for the kernel and what loads it: behind an interface of the data plane, which works without"},
+	{"cmd/appliance", false, "bpf/steer controlplane controlplane/admin controlplane/certs controlplane/httpd controlplane/keying controlplane/whip dataplane netopt/attr netopt/attrfs netopt/attrsock netopt/config netopt/document netopt/host netopt/hostmetrics netopt/probe netopt/tune web",
 		"main: wiring, so it sees the faces of all, and below the data plane's door nothing"},
 
 	{"deploy", false, "", "unit file and image, and their test"},
@@ -119,7 +120,7 @@ var modules = []module{
 	{"go.yaml.in/yaml/v3", "netopt/document", "the grammar of YAML; what the values mean is the tree's"},
 	{"github.com/prometheus/client_golang", "netopt/metrics", "one collector over the table"},
 	{"github.com/cilium/ebpf", "bpf", "programs and their loader live together; the rest knows an interface"},
-	{"golang.org/x/sys", "dataplane dataplane/internal netopt/config netopt/ethtool netopt/host netopt/probe perf", "system calls that package syscall lacks"},
+	{"golang.org/x/sys", "bpf dataplane dataplane/internal netopt/config netopt/ethtool netopt/host netopt/probe perf", "system calls that package syscall lacks"},
 }
 
 // rare are packages of the standard library that few may import, tests aside.

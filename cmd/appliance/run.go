@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/bpf/steer"
 	"sluice/controlplane"
 	"sluice/controlplane/admin"
 	"sluice/controlplane/certs"
@@ -154,7 +155,7 @@ func (a *appliance) start() error {
 	if err != nil {
 		return err
 	}
-	a.service, err = controlplane.Start(controlplane.Config{Tree: a.tree, Log: a.log, Listen: media, Candidates: a.candidates})
+	a.service, err = controlplane.Start(controlplane.Config{Tree: a.tree, Log: a.log, Listen: media, Candidates: a.candidates, Steering: steer.Attach})
 	if err != nil {
 		return err
 	}

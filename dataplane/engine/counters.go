@@ -29,6 +29,7 @@ type Counters struct {
 	Punts       uint64 // DTLS datagrams passed up
 	Early       uint64 // SRTP datagrams held until their session had keys
 	Misplaced   uint64 // datagrams relayed to the shard that owns them
+	SteerMiss   uint64 // of those, while steering should have brought them there
 	Relayed     uint64 // media packets relayed to shards with viewers
 	Late        uint64 // packets sent later than their stream's budget
 	Skipped     uint64 // video frames that viewers by TCP did not get, because their connections were too slow
@@ -42,6 +43,7 @@ type Stats struct {
 	Ingresses int
 	Egresses  int
 	Routes    []RouteStats
+	Untold    int                 // messages that Engine.SetSteering left to be passed on
 	Latency   histogram.Histogram // from a packet's arrival to the return of the call that sent it on
 	Loop      Loop
 }
@@ -115,7 +117,7 @@ type RouteStats struct {
 
 // Stats returns a picture of the engine.
 func (e *Engine) Stats() *Stats {
-	st := &Stats{Counters: e.Counters, Sessions: e.sessions.Len(), Ingresses: e.ingresses.Len(), Egresses: e.egresses.Len(),
+	st := &Stats{Counters: e.Counters, Sessions: e.sessions.Len(), Ingresses: e.ingresses.Len(), Egresses: e.egresses.Len(), Untold: e.untold(),
 		Latency: e.latency, Loop: e.Loop}
 	for _, r := range e.routes {
 		st.Routes = append(st.Routes, RouteStats{

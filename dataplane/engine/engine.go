@@ -113,8 +113,11 @@ type Engine struct {
 	punts    []msg.Punt
 	selected []pkt.Handle // sessions whose selected path is to be reported
 	closed   []msg.SessionClosed
+	steers   []Steer
+	tell     []pkt.Addr // our peers' addresses, for all other shards
 
 	serial      uint64 // of sources
+	steering    bool   // peers' datagrams are brought to their shards
 	random      uint64
 	refusals    int // unauthenticated error responses in this second
 	nextFast    clock.Time

@@ -42,6 +42,7 @@ type outbox struct {
 	taken int      // of queue
 	buf   []byte   // what the queue's Data points into
 	media []*route // routes with packets for that shard
+	told  int      // of Engine.tell
 }
 
 // remote is another shard's place in a route's history.
@@ -66,7 +67,7 @@ const maxForeign = 1 << 14
 //hot:path
 func (e *Engine) RelayPending(shard int) bool {
 	o := &e.outboxes[shard]
-	return len(o.queue) > 0 || len(o.media) > 0
+	return len(o.queue) > 0 || len(o.media) > 0 || o.told < len(e.tell)
 }
 
 // PollRelay returns the next message for another shard, false when there is
@@ -80,6 +81,11 @@ func (e *Engine) PollRelay(shard int, m *Relay) bool {
 		if o.taken++; o.taken == len(o.queue) {
 			o.queue, o.buf, o.taken = o.queue[:0], o.buf[:0], 0
 		}
+		return true
+	}
+	if o.told < len(e.tell) {
+		*m = Relay{Kind: RelayOwner, Path: pkt.Path{Remote: e.tell[o.told]}}
+		o.told++
 		return true
 	}
 	for len(o.media) > 0 {
@@ -189,6 +195,9 @@ func (e *Engine) relay(shard int, m Relay, data []byte) wire.Drop {
 
 func (e *Engine) relayDatagram(shard int, d *pkt.Datagram) wire.Drop {
 	e.Counters.Misplaced++
+	if e.steering {
+		e.Counters.SteerMiss++
+	}
 	return e.relay(shard, Relay{Kind: RelayDatagram, Path: d.Path, Arrived: d.Arrived}, d.Data)
 }
 

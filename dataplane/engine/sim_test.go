@@ -52,7 +52,7 @@ func TestSimulation(t *testing.T) {
 
 func (c *counts) list() []int {
 	return []int{c.forwarded, c.received, c.splices, c.senderReports, c.reports, c.twcc, c.keyframeRequests, c.upstreamRepairs, c.relayed, c.rebinds,
-		c.trains, c.padded, c.paddedAgain, c.retunes, c.restarts, c.connections}
+		c.trains, c.padded, c.paddedAgain, c.retunes, c.restarts, c.connections, c.steered}
 }
 
 func (c *counts) add(o *counts) {
@@ -72,6 +72,7 @@ func (c *counts) add(o *counts) {
 	c.retunes += o.retunes
 	c.restarts += o.restarts
 	c.connections += o.connections
+	c.steered += o.steered
 }
 
 func simulate(t *testing.T, seed uint64, repeat string) counts {
@@ -108,6 +109,9 @@ func (w *world) happen() {
 	}
 	if w.rand.Chance(0.1) {
 		w.retune()
+	}
+	if w.rand.Chance(0.1) {
+		w.switchSteering()
 	}
 	switch w.rand.IntN(11) {
 	case 0:

@@ -70,6 +70,7 @@ func (e *Engine) checked(h pkt.Handle, s *session, path *pkt.Path, landed int) {
 	}
 	if e.byRemote[path.Remote] != h && !e.taken(path.Remote, landed) {
 		e.byRemote[path.Remote] = h
+		e.steer(path.Remote, true)
 	}
 	if first {
 		s.since = e.now
@@ -132,6 +133,7 @@ func (e *Engine) forgetRemote(h pkt.Handle, remote pkt.Addr) {
 		return
 	}
 	delete(e.byRemote, remote)
+	e.steer(remote, false)
 	if remote.Stream() {
 		e.hangups = append(e.hangups, remote)
 	}

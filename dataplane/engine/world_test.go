@@ -61,17 +61,18 @@ type world struct {
 	addrs      int
 	sources    uint32
 	routes     msg.RouteID
-	lossy      bool // new links are
-	tcp        bool // some viewers come by TCP
-	perfect    bool // new links are, without any delay
-	muted      bool // publishers publish nothing
+	lossy      bool             // new links are
+	tcp        bool             // some viewers come by TCP
+	perfect    bool             // new links are, without any delay
+	muted      bool             // publishers publish nothing
+	steered    map[pkt.Addr]int // where a Steerer brings datagrams, nil for no Steerer
 	counts     counts
 }
 
 // counts show that a world was not idle.
 type counts struct {
 	forwarded, received, splices, senderReports, reports, twcc, keyframeRequests, upstreamRepairs, relayed, rebinds int
-	trains, padded, paddedAgain, retunes, restarts, connections                                                     int
+	trains, padded, paddedAgain, retunes, restarts, connections, steered                                            int
 }
 
 // stream is what viewers watch.
@@ -141,6 +142,10 @@ func (w *world) arrive(from pkt.Addr, b []byte) {
 		h = (h ^ uint32(c)) * 16777619
 	}
 	shard := int(h>>8) % len(w.engines)
+	if to, ok := w.steered[from]; ok {
+		w.counts.steered++
+		shard = to
+	}
 	if pipe := w.pipes[from]; pipe != nil {
 		if shard = pipe.peer.id.Shard(); pipe.closed {
 			return
@@ -213,6 +218,7 @@ func (w *world) drain(shard int) {
 	for ev := msg.Event(nil); e.PollEvent(&ev); {
 		w.event(ev)
 	}
+	w.steer(shard)
 	if due := max(e.PollTimeout(), w.net.Now()); due < w.armed[shard] {
 		w.armed[shard] = due
 		w.net.At(due, w.timer[shard])
@@ -393,14 +399,18 @@ func (w *world) remove(p *peer) {
 	}
 }
 
-// restart restarts ICE, as PATCH does. Sometimes the peer never hears of it.
+// restart restarts ICE, as PATCH does. Sometimes the peer never hears of it. A
+// peer asks for the next one only when it uses what it got by the last.
 func (w *world) restart(p *peer) {
+	if p.restarting {
+		return
+	}
 	var random [ice.RandomLen]byte
 	w.rand.Fill(random[:])
 	ufrag, pwd := ice.NewUfrag(p.id.Shard(), &random)
 	w.command(p.id.Shard(), msg.RestartICE{ID: p.id, Ufrag: ufrag, Pwd: pwd})
 	if w.rand.Chance(0.8) {
-		p.ufrag, p.pwd = ufrag, pwd
+		p.ufrag, p.pwd, p.restarting = ufrag, pwd, true
 		w.counts.restarts++
 	}
 }

@@ -53,6 +53,8 @@ type Shard struct {
 	accel   pkt.Accel
 	spin    spinner
 
+	steerer Steerer // nil for none
+
 	peers    []*Shard                // all shards, by index
 	inbox    []*ring.SPSC[relayItem] // from each other shard
 	commands chan any                // msg.Command, inspect, Settings or a connection that is ours
@@ -342,6 +344,9 @@ func (s *Shard) takeCommands() (some bool) {
 			s.configure(&c)
 		case *tcp.Conn:
 			s.streams.Adopt(s.lapped, c)
+		case steering:
+			s.steerer = c.to
+			s.engine.SetSteering(c.to != nil)
 		case inspect:
 			c.reply <- s.stats()
 		}
@@ -387,7 +392,7 @@ func (s *Shard) takeRelays() (some bool) {
 
 // drain takes everything that the engine wants out, as far as the socket and
 // the other shards' rings take it: the rest stays in the engine. False when a
-// ring was full. Other shards come first: they work while this one sends.
+// ring was full, or a budget used up. Other shards come first: they work while this one sends.
 func (s *Shard) drain() (done bool) {
 	done = s.sendRelays()
 	s.transmit()
@@ -399,7 +404,7 @@ func (s *Shard) drain() (done bool) {
 		}
 		s.events <- ev
 	}
-	return done
+	return s.steer() && done
 }
 
 // transmit sends until the engine has nothing more or the socket is full.

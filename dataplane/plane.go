@@ -12,6 +12,7 @@ import (
 
 	"sluice/dataplane/clock"
 	"sluice/dataplane/engine"
+	"sluice/dataplane/histogram"
 	"sluice/dataplane/internal/arena"
 	"sluice/dataplane/internal/shard"
 	"sluice/dataplane/internal/tcp"
@@ -134,6 +135,39 @@ func (p *Plane) Inspect() []*engine.Stats {
 	}
 	wg.Wait()
 	return stats
+}
+
+// Session returns a picture of a session, nil when there is none or its shard
+// does not answer.
+func (p *Plane) Session(id msg.SessionID) *engine.SessionStats {
+	if id.Shard() >= len(p.shards) {
+		return nil
+	}
+	var st *engine.SessionStats
+	if !p.shards[id.Shard()].Look(func(e *engine.Engine) { st = e.Session(id) }) {
+		return nil
+	}
+	return st
+}
+
+// Latency returns how long the packets of each of the routes took, all shards
+// together. A shard that does not answer is left out.
+func (p *Plane) Latency(routes []msg.RouteID) []histogram.Histogram {
+	sum := make([]histogram.Histogram, len(routes))
+	for _, s := range p.shards {
+		own := make([]histogram.Histogram, len(routes))
+		if !s.Look(func(e *engine.Engine) {
+			for i, id := range routes {
+				e.AddLatency(id, &own[i])
+			}
+		}) {
+			continue
+		}
+		for i := range own {
+			sum[i].Merge(&own[i])
+		}
+	}
+	return sum
 }
 
 // Close stops the shards and closes the port; no event comes afterwards.

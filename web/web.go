@@ -39,12 +39,29 @@ type asset struct {
 	etag        string // strong: a digest of the body
 }
 
-// Handler serves the page: index.html at "/", every other file by its name,
-// 404 for the rest, 405 for methods other than GET and HEAD. Answers carry a
+// Handler serves the public page: index.html at "/", every other file but the
+// operator's by its name, 404 for the rest, 405 for methods other than GET and HEAD. Answers carry a
 // strong ETag and "Cache-Control: no-cache", so a browser asks each time and
 // gets 304 until the binary changes. Safe for concurrent use.
 func Handler() http.Handler {
 	assets := load()
+	delete(assets, "/"+operate)
+	return serve(assets)
+}
+
+// operate is the operator's page. It needs the admin listener, so it is served
+// there and not on the public one.
+const operate = "operate.html"
+
+// OperatorHandler serves the operator's page at "/", and files as Handler does.
+func OperatorHandler() http.Handler {
+	assets := load()
+	assets["/"] = assets["/"+operate]
+	delete(assets, "/"+operate)
+	return serve(assets)
+}
+
+func serve(assets map[string]asset) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a, ok := assets[r.URL.Path]
 		if !ok {

@@ -50,6 +50,9 @@ func files(t *testing.T) []string {
 func TestEveryFileIsServed(t *testing.T) {
 	wantType := map[string]string{".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 	for _, name := range files(t) {
+		if name == operate {
+			continue // TestOperatorsPage
+		}
 		r := get(t, "GET", urlPath("page/"+name), nil)
 		if r.StatusCode != 200 {
 			t.Errorf("%s: status %d", name, r.StatusCode)
@@ -81,6 +84,9 @@ func TestEveryFileIsServed(t *testing.T) {
 func TestETagRevalidates(t *testing.T) {
 	seen := map[string]string{}
 	for _, name := range files(t) {
+		if name == operate {
+			continue
+		}
 		p := urlPath("page/" + name)
 		tag := get(t, "GET", p, nil).Header.Get("ETag")
 		if !regexp.MustCompile(`^"[0-9a-f]{24}"$`).MatchString(tag) {
@@ -142,7 +148,7 @@ func TestReferencesExist(t *testing.T) {
 	for _, name := range files(t) {
 		exists[name] = true
 	}
-	referenced := map[string]bool{"index.html": true}
+	referenced := map[string]bool{"index.html": true, operate: true}
 	check := func(from, to string) {
 		to = strings.TrimPrefix(to, "./")
 		if !exists[to] {
@@ -176,7 +182,7 @@ func TestReferencesExist(t *testing.T) {
 // The policy forbids inline script and style, so the page must hold none:
 // a browser would drop them without a word to its reader.
 func TestNothingInline(t *testing.T) {
-	html := body(t, get(t, "GET", "/", nil))
+	html := read(t, "index.html") + read(t, operate)
 	for what, re := range map[string]*regexp.Regexp{
 		"a style attribute":    regexp.MustCompile(`(?i)<[^>]+\sstyle\s*=`),
 		"a style element":      regexp.MustCompile(`(?i)<style[\s>]`),
@@ -184,46 +190,89 @@ func TestNothingInline(t *testing.T) {
 		"a script without src": regexp.MustCompile(`(?i)<script(?:\s+type="[^"]*")?\s*>`),
 	} {
 		if m := re.FindString(html); m != "" {
-			t.Errorf("index.html holds %s: %s", what, m)
+			t.Errorf("a page holds %s: %s", what, m)
 		}
 	}
 }
 
-// Scripts find elements by id; an id that went from the markup would stop the
-// whole page.
+// What each page's scripts look up, those that it imports included, is in it.
 func TestScriptsFindTheirElements(t *testing.T) {
-	html := body(t, get(t, "GET", "/", nil))
-	ids := map[string]int{}
-	for _, m := range regexp.MustCompile(`\sid="([^"]+)"`).FindAllStringSubmatch(html, -1) {
-		ids[m[1]]++
-	}
-	for id, n := range ids {
-		if n > 1 {
-			t.Errorf("index.html has the id %q %d times", id, n)
+	for _, name := range []string{"index.html", operate} {
+		html := read(t, name)
+		ids := map[string]int{}
+		for _, m := range regexp.MustCompile(`\sid="([^"]+)"`).FindAllStringSubmatch(html, -1) {
+			ids[m[1]]++
 		}
-	}
-	for _, m := range regexp.MustCompile(`\s(?:for|aria-labelledby|aria-describedby|list)="([^"]+)"`).FindAllStringSubmatch(html, -1) {
-		if ids[m[1]] == 0 {
-			t.Errorf("index.html points at the id %q, which it does not have", m[1])
-		}
-	}
-	wanted := 0
-	for _, name := range files(t) {
-		if path.Ext(name) != ".js" {
-			continue
-		}
-		b, err := page.ReadFile("page/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range regexp.MustCompile(`\bbyId\(["']([^"']+)["']\)`).FindAllStringSubmatch(string(b), -1) {
-			wanted++
-			if ids[m[1]] == 0 {
-				t.Errorf("%s wants the id %q, which index.html does not have", name, m[1])
+		for id, n := range ids {
+			if n > 1 {
+				t.Errorf("%s has the id %q %d times", name, id, n)
 			}
 		}
+		for _, m := range regexp.MustCompile(`\s(?:for|aria-labelledby|aria-describedby|list)="([^"]+)"`).FindAllStringSubmatch(html, -1) {
+			if ids[m[1]] == 0 {
+				t.Errorf("%s points at the id %q, which it does not have", name, m[1])
+			}
+		}
+		wanted := 0
+		for _, script := range scripts(t, html) {
+			for _, m := range regexp.MustCompile(`\bbyId\(["']([^"']+)["']\)`).FindAllStringSubmatch(read(t, script), -1) {
+				wanted++
+				if ids[m[1]] == 0 {
+					t.Errorf("%s wants the id %q, which %s does not have", script, m[1], name)
+				}
+			}
+		}
+		if wanted == 0 {
+			t.Errorf("no script of %s looks up an element: has byId got another name?", name)
+		}
 	}
-	if wanted == 0 {
-		t.Error("no script looks up an element: has byId got another name?")
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	b, err := page.ReadFile("page/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// scripts returns the scripts of a page with all that they import.
+func scripts(t *testing.T, html string) (all []string) {
+	seen := map[string]bool{}
+	var add func(name string)
+	add = func(name string) {
+		if seen[name] {
+			return
+		}
+		seen[name] = true
+		all = append(all, name)
+		for _, m := range imported.FindAllStringSubmatch(read(t, name), -1) {
+			add(strings.TrimPrefix(m[1], "./"))
+		}
+	}
+	for _, m := range regexp.MustCompile(`src="([^"]+\.js)"`).FindAllStringSubmatch(html, -1) {
+		add(m[1])
+	}
+	return all
+}
+
+// The operator's page is for the admin listener only.
+func TestOperatorsPage(t *testing.T) {
+	if r := get(t, "GET", "/"+operate, nil); r.StatusCode != 404 {
+		t.Errorf("the public listener serves the operator's page: %d", r.StatusCode)
+	}
+	for path, want := range map[string]int{"/": 200, "/operate.js": 200, "/style.css": 200, "/" + operate: 404} {
+		w := httptest.NewRecorder()
+		OperatorHandler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", path, w.Code, want)
+		}
+		if path == "/" && w.Body.String() != read(t, operate) {
+			t.Error("/ is not the operator's page")
+		}
+		if want == 200 && !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Errorf("%s: no policy", path)
+		}
 	}
 }

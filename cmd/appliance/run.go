@@ -195,6 +195,11 @@ func (a *appliance) serveAdmin() error {
 		Tree:   a.tree,
 		Health: a.service.Health,
 		Ready:  func() []string { return append(a.service.Ready(), a.files.Degraded()...) },
+
+		Sessions: a.service.Sessions,
+		Session:  func(id string) (any, bool) { return a.service.Inspect(id) },
+		Picture:  func() any { return a.service.Picture() },
+		Page:     web.OperatorHandler(),
 	})
 	a.serve(listener, handler)
 	return a.serveSocket(handler)

@@ -26,6 +26,13 @@ type Options struct {
 	// well: Health whether the process works at all, Ready whether it takes new
 	// sessions. They are called from any goroutine.
 	Health, Ready func() []string
+	// Sessions returns the ids of all sessions, Session what there is to say of
+	// one, Picture what the operator's page shows; both as what JSON is made of.
+	// From any goroutine.
+	Sessions func() []string
+	Session  func(id string) (any, bool)
+	Picture  func() any
+	Page     http.Handler // the operator's page and its files, at /; nil leaves out this and what it shows
 }
 
 // NewHandler returns the handler of the admin listener:
@@ -37,6 +44,10 @@ type Options struct {
 //	POST   /attr/PATH   makes an object; 201
 //	DELETE /attr/PATH   removes an object; 204
 //	PATCH  /attr/       makes an attr.Change as a whole; 204; with ?check only says what is wrong with it
+//	GET    /attr/sessions/    ids of all sessions, one a line
+//	GET    /attr/sessions/ID  everything about one, as JSON
+//	GET    /picture     shards, streams' latency and drops, as JSON
+//	GET    /            the operator's page
 //	GET    /metrics     Prometheus text or OpenMetrics
 //	GET    /healthz     200, or 503 with a reason a line
 //	GET    /readyz      the same
@@ -50,6 +61,12 @@ func NewHandler(o Options) http.Handler {
 		"PUT /attr/{path...}": tree.put, "POST /attr/{path...}": tree.mkdir, "DELETE /attr/{path...}": tree.rmdir, "PATCH /attr/{$}": tree.patch,
 	} {
 		mux.HandleFunc(pattern, write)
+	}
+	if o.Page != nil {
+		mux.HandleFunc("GET /attr/sessions/{$}", o.sessions)
+		mux.HandleFunc("GET /attr/sessions/{id}", o.session)
+		mux.HandleFunc("GET /picture", func(w http.ResponseWriter, r *http.Request) { sendJSON(w, r, o.Picture()) })
+		mux.Handle("GET /", o.Page)
 	}
 	mux.Handle("GET /metrics", metrics.Handler(o.Tree))
 	mux.HandleFunc("GET /healthz", report(o.Health))

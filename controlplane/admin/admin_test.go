@@ -378,3 +378,31 @@ func TestUnixSocketTakesAnyHost(t *testing.T) {
 		t.Errorf("%v: %q", err, body)
 	}
 }
+
+func TestOperatorsViews(t *testing.T) {
+	h := NewHandler(Options{
+		Tree: attr.NewTree(&table, &Attrs), Health: well, Ready: well,
+		Sessions: func() []string { return []string{"0.1", "1.2"} },
+		Session:  func(id string) (any, bool) { return map[string]string{"id": id}, id == "0.1" },
+		Picture:  func() any { return []int{1, 2} },
+		Page:     http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "page "+r.URL.Path) }),
+	})
+	for path, want := range map[string]string{
+		"/attr/sessions/":    "0.1\n1.2\n",
+		"/attr/sessions/0.1": "{\n  \"id\": \"0.1\"\n}\n",
+		"/picture":           "[\n  1,\n  2\n]\n",
+		"/":                  "page /",
+		"/operate.js":        "page /operate.js",
+		"/attr/title":        "Sluice\n",
+	} {
+		if w := do(h, "GET", path, ""); w.Code != 200 || w.Body.String() != want {
+			t.Errorf("%s: %d %q", path, w.Code, w.Body)
+		}
+	}
+	if w := do(h, "GET", "/attr/sessions/0.2", ""); w.Code != 404 || !strings.HasPrefix(detail(t, w), "No session") {
+		t.Errorf("a session that does not exist: %d %s", w.Code, w.Body)
+	}
+	if w := do(h, "GET", "/", "", "Host: evil.example"); w.Code != 403 {
+		t.Errorf("a foreign name: %d", w.Code)
+	}
+}

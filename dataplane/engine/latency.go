@@ -4,9 +4,7 @@ import (
 	"time"
 
 	"sluice/dataplane/clock"
-	"sluice/dataplane/histogram"
 	"sluice/dataplane/history"
-	"sluice/dataplane/msg"
 )
 
 // served says what of a route went into the transmit batch: the packets from
@@ -107,15 +105,4 @@ func (e *Engine) overdue(r *route, eg *egress, p *history.Packet) bool {
 		eg.measured = eg.cursor + 1
 	}
 	return eg.leaveOut
-}
-
-// Latency returns how long the packets of a route took on this shard, nil when
-// there were none.
-func (e *Engine) Latency(id msg.RouteID) *histogram.Histogram {
-	r := e.routes[id]
-	if r == nil || r.latency == nil {
-		return nil
-	}
-	h := *r.latency
-	return &h
 }

@@ -61,6 +61,15 @@ func (r *Reception) SenderReport(ntp clock.NTP, arrived clock.Time) {
 // Highest returns the highest extended sequence number seen, 0 for none.
 func (r *Reception) Highest() uint64 { return r.highest }
 
+// Totals returns how many packets were received, repaired ones included, and how
+// many there are from the first to the highest sequence number.
+func (r *Reception) Totals() (received, expected uint64) {
+	if r.base == 0 {
+		return 0, 0
+	}
+	return r.received, r.highest - r.base + 1
+}
+
 // Report returns the report block for the stream ssrc and begins the next
 // interval of its loss fraction. It is false before the first packet.
 func (r *Reception) Report(ssrc uint32, now clock.Time) (b wire.ReportBlock, ok bool) {

@@ -136,6 +136,14 @@ func (a *Agent) Remotes(f func(pkt.Addr)) {
 	}
 }
 
+// Paths calls f for every path that is remembered, with the time since its last
+// check.
+func (a *Agent) Paths(now clock.Time, f func(path *pkt.Path, selected bool, age time.Duration)) {
+	for i := range a.paths[:a.count] {
+		f(&a.paths[i].path, i == int(a.selected), now.Sub(a.paths[i].checked))
+	}
+}
+
 func (a *Agent) find(path *pkt.Path) (int, bool) {
 	for i := range a.paths[:a.count] {
 		if a.paths[i].path == *path {

@@ -25,7 +25,7 @@ func (l *lab) serve(t *testing.T, host string) *server {
 	t.Helper()
 	addr := net.JoinHostPort(host, "8080")
 	proc, err := l.servers.start(filepath.Join(t.TempDir(), "server.log"), nil,
-		l.binary, "run", "--http", addr, "--admin", adminAddr, "--media", net.JoinHostPort(host, "8189"),
+		l.binary, "run", "--http", addr, "--admin", ":9080", "--media", net.JoinHostPort(host, "8189"),
 		"--set", "lifecycle/grace_ms=200")
 	if err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ type Shard struct {
 
 	peers    []*Shard                // all shards, by index
 	inbox    []*ring.SPSC[relayItem] // from each other shard
-	commands chan any                // msg.Command, inspect, Settings or a connection that is ours
+	commands chan any                // msg.Command, look, Settings or a connection that is ours
 	events   chan msg.Event
 	stop     chan struct{}
 	done     chan struct{}
@@ -69,8 +69,11 @@ type relayItem struct {
 	data  [2048]byte
 }
 
-// inspect asks for a picture of the engine.
-type inspect struct{ reply chan<- *engine.Stats }
+// look is to be called in the loop, between batches; done is closed then.
+type look struct {
+	f    func()
+	done chan<- struct{}
+}
 
 // Config of a shard.
 type Config struct {
@@ -139,15 +142,28 @@ func (s *Shard) Configure(set Settings) { s.post(set) }
 // Inspect returns a picture of the engine, nil when the shard does not answer
 // within a second or has stopped. Safe for concurrent use.
 func (s *Shard) Inspect() *engine.Stats {
-	reply := make(chan *engine.Stats, 1)
-	s.post(inspect{reply})
+	var st *engine.Stats
+	if !s.do(func() { st = s.stats() }) {
+		return nil
+	}
+	return st
+}
+
+// Look calls f with the engine, in the loop, where f must be quick and only
+// read. It returns false when the shard does not answer within a second or has
+// stopped; f may be called yet. Safe for concurrent use.
+func (s *Shard) Look(f func(*engine.Engine)) bool { return s.do(func() { f(s.engine) }) }
+
+func (s *Shard) do(f func()) bool {
+	done := make(chan struct{})
+	s.post(look{f, done})
 	select {
-	case st := <-reply:
-		return st
+	case <-done:
+		return true
 	case <-s.done:
 	case <-time.After(time.Second):
 	}
-	return nil
+	return false
 }
 
 func (s *Shard) post(m any) {
@@ -347,8 +363,9 @@ func (s *Shard) takeCommands() (some bool) {
 		case steering:
 			s.steerer = c.to
 			s.engine.SetSteering(c.to != nil)
-		case inspect:
-			c.reply <- s.stats()
+		case look:
+			c.f()
+			close(c.done)
 		}
 		s.lap(engine.StageCommands)
 		s.drain()

@@ -1,0 +1,95 @@
+package engine
+
+import (
+	"time"
+
+	"sluice/dataplane/histogram"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
+)
+
+// SessionStats is a picture of a session. It holds no key, password or ufrag.
+type SessionStats struct {
+	Keyed     bool           `json:"keyed"`
+	Profile   msg.Profile    `json:"srtp_profile"` // by its number in the DTLS-SRTP registry; 0 before the keys
+	Paths     []PathStats    `json:"paths"`
+	Ingresses []IngressStats `json:"receives"`
+	Egresses  []EgressStats  `json:"sends"`
+}
+
+// PathStats is a way to the peer that has passed a check.
+type PathStats struct {
+	Remote   string        `json:"remote"`
+	Local    string        `json:"local"`
+	Selected bool          `json:"selected"`
+	Age      time.Duration `json:"checked_ns_ago"`
+}
+
+// IngressStats is an RTP stream that the peer sends.
+type IngressStats struct {
+	Kind     string `json:"kind"`
+	Codec    string `json:"codec"`
+	SSRC     uint32 `json:"ssrc"` // 0 until known
+	RTXSSRC  uint32 `json:"rtx_ssrc"`
+	PT       uint8  `json:"payload_type"`
+	Route    uint32 `json:"route"`
+	Received uint64 `json:"received_packets"`
+	Expected uint64 `json:"expected_packets"` // from the first to the highest sequence number
+}
+
+// EgressStats is an RTP stream that we send.
+type EgressStats struct {
+	SSRC    uint32 `json:"ssrc"`
+	RTXSSRC uint32 `json:"rtx_ssrc"`
+	Route   uint32 `json:"route"`
+	Started bool   `json:"started"`
+	Packets uint32 `json:"sent_packets"`
+	Octets  uint32 `json:"sent_octets"`
+	Backlog uint64 `json:"backlog_packets"` // kept and not sent yet
+}
+
+// Session returns a picture of a session, nil when there is none.
+func (e *Engine) Session(id msg.SessionID) *SessionStats {
+	h, ok := e.byID[id]
+	if !ok {
+		return nil
+	}
+	s := e.sessions.Get(h)
+	st := &SessionStats{Keyed: s.keyed, Profile: s.keys.Profile}
+	s.agent.Paths(e.now, func(path *pkt.Path, selected bool, age time.Duration) {
+		local := pkt.Addr{IP: path.Local}.AddrPort().Addr()
+		st.Paths = append(st.Paths, PathStats{path.Remote.String(), local.String(), selected, age})
+	})
+	for _, h := range s.ingress[:s.nIn] {
+		in := e.ingresses.Get(h)
+		received, expected := in.reception.Totals()
+		st.Ingresses = append(st.Ingresses, IngressStats{
+			Kind: in.kind.String(), Codec: in.codec.String(), SSRC: in.ssrc, RTXSSRC: in.rtxSSRC, PT: in.pt, Route: uint32(in.route),
+			Received: received, Expected: expected,
+		})
+	}
+	for _, h := range s.egress[:s.nOut] {
+		eg := e.egresses.Get(h)
+		st.Egresses = append(st.Egresses, EgressStats{
+			SSRC: eg.view.SSRC, RTXSSRC: eg.rtxSSRC, Route: uint32(eg.route), Started: eg.started,
+			Packets: eg.packets, Octets: eg.octets, Backlog: e.backlog(eg),
+		})
+	}
+	return st
+}
+
+// backlog is what a viewer has not got of what is kept.
+func (e *Engine) backlog(eg *egress) uint64 {
+	r := e.routes[eg.route]
+	if !eg.started || r == nil || r.ring == nil {
+		return 0
+	}
+	return r.ring.Head() - max(eg.cursor, r.ring.Tail())
+}
+
+// AddLatency adds to h how long the packets of a route took on this shard.
+func (e *Engine) AddLatency(id msg.RouteID, h *histogram.Histogram) {
+	if r := e.routes[id]; r != nil && r.latency != nil {
+		h.Merge(r.latency)
+	}
+}

@@ -429,7 +429,7 @@ func (s *Service) event(ev msg.Event) {
 		s.keyer.Reached(ev.ID, ev.Path)
 		s.log.Debug("pair selected", "session", ev.ID, "remote", ev.Path.Remote.String())
 	case msg.SegmentationLost:
-		s.log.Warn("the kernel stopped taking packets as trains; each is sent alone, which costs CPU. Write 0 and 1 to dataplane/gso to try again", "shard", ev.Shard)
+		s.log.Warn("the kernel stopped taking packets as trains; each is sent alone, which costs CPU. Write 0 and 1 to dataplane/gso to try again", "event", "segmentation_lost", "shard", ev.Shard)
 	case msg.SessionClosed:
 		s.mu.Lock()
 		defer s.mu.Unlock()

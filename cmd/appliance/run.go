@@ -25,6 +25,7 @@ import (
 	"sluice/controlplane"
 	"sluice/controlplane/admin"
 	"sluice/controlplane/certs"
+	"sluice/controlplane/events"
 	"sluice/controlplane/httpd"
 	"sluice/controlplane/whip"
 	"sluice/netopt/attr"
@@ -110,7 +111,8 @@ type usageError struct{ error }
 
 func run(args []string) error {
 	level := new(slog.LevelVar)
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	handler := events.NewHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	log := slog.New(handler)
 	tree, files, err := configure(args, log)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
@@ -120,6 +122,7 @@ func run(args []string) error {
 	}
 	defer logLevel.Watch(tree, func(name string) { level.UnmarshalText([]byte(name)) })()
 	level.UnmarshalText([]byte(logLevel.Get(tree)))
+	handler.Follow(tree)
 	debug.SetGCPercent(gcPercent)
 	a := &appliance{tree: tree, files: files, log: log, signals: make(chan os.Signal, 2)}
 	signal.Notify(a.signals, syscall.SIGINT, syscall.SIGTERM)

@@ -97,10 +97,10 @@ func (s *Source) look(now time.Time) {
 	switch {
 	case err != nil && err.Error() != s.trouble:
 		s.trouble = err.Error()
-		s.log.Error("the HTTPS certificate could not be renewed; the last one stays in use", "error", err)
+		s.log.Error("the HTTPS certificate could not be renewed; the last one stays in use", "event", "certificate_not_renewed", "error", err)
 	case err == nil && cert != nil:
 		s.trouble = ""
 		s.current.Store(cert)
-		s.log.Info("the HTTPS certificate is new", "valid_until", cert.Leaf.NotAfter.UTC())
+		s.log.Info("the HTTPS certificate is new", "event", "certificate_new", "valid_until", cert.Leaf.NotAfter.UTC())
 	}
 }

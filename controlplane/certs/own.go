@@ -97,7 +97,7 @@ func (o *own) load() *tls.Certificate {
 		cert, err = parse(text)
 	}
 	if err != nil {
-		o.log.Warn("the appliance's own HTTPS certificate cannot be read; it makes a new one", "file", name, "error", err)
+		o.log.Warn("the appliance's own HTTPS certificate cannot be read; it makes a new one", "event", "own_certificate_unreadable", "file", name, "error", err)
 		return nil
 	}
 	return cert
@@ -106,7 +106,7 @@ func (o *own) load() *tls.Certificate {
 // keep writes key and certificate so that a crash leaves the old file or the new.
 func (o *own) keep(text []byte) {
 	if err := replace(filepath.Join(o.dir, fileName), text); err != nil {
-		o.log.Info("the appliance's own HTTPS certificate is kept in memory only: browsers will ask again after a restart", "error", err)
+		o.log.Info("the appliance's own HTTPS certificate is kept in memory only: browsers will ask again after a restart", "event", "own_certificate_not_kept", "error", err)
 	}
 }
 

@@ -17,14 +17,16 @@ func (s *Shard) serveStreams() (more bool) {
 	s.tellEngine()
 	for {
 		c, rx := s.streams.Receive(s.lapped)
-		now := s.lap(engine.StageReceive)
+		s.lap(engine.StageReceive)
 		if c == nil {
 			break
 		}
 		if !c.Placed() && !s.place(c, rx[0].Data) {
 			continue
 		}
-		s.engine.HandleDatagrams(now, rx)
+		s.takeRelays()
+		s.takeCommands()
+		s.engine.HandleDatagrams(s.lapped, rx)
 		if s.engine.Owns(c.Path().Remote) {
 			s.streams.Claim(c)
 		}

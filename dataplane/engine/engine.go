@@ -58,6 +58,7 @@ type Settings struct {
 	PadMax          int           // bytes of padding that bring a packet to its train's size, at most
 	Classes         [2]uint8      // traffic classes of what viewers get, by msg.Kind
 	Nack            feedback.Limits
+	StampEvery      int           // the kernel is asked for the departure of one run in so many; 0 is never
 	Deadlines       msg.Deadlines // of routes that have none of their own
 }
 
@@ -74,6 +75,7 @@ func DefaultSettings() Settings {
 		FeedbackEvery:   100 * time.Millisecond,
 		ResendPerSecond: 1000,
 		StreamLag:       time.Second,
+		StampEvery:      1024,
 		TrainMax:        44,
 		PadMax:          16,
 		Nack:            feedback.DefaultLimits(),
@@ -127,6 +129,8 @@ type Engine struct {
 	nackScratch [256]uint16
 	cipher      srtp.Scratch
 	latency     histogram.Histogram
+	stamp       stamp
+	stamped     histogram.Histogram
 	Counters    Counters
 	Loop        Loop // the shell's
 }

@@ -118,13 +118,14 @@ func bareOffer(setup, fingerprint string) string {
 }
 
 // newBare posts an offer with the given role, announces one certificate, and
-// opens a socket towards the candidate of the answer.
-func (r *rig) newBare(setup string, announced tls.Certificate) *bare {
+// opens a socket towards the candidate of the answer. The offer ends with the
+// lines given.
+func (r *rig) newBare(setup string, announced tls.Certificate, lines ...string) *bare {
 	r.Helper()
 	p := &bare{rig: r, certificate: announced}
 	sum := sha256.Sum256(announced.Certificate[0])
 	var refused *refusal
-	p.answer, p.session, refused = r.post("/whip/live", bareOffer(setup, strings.ReplaceAll(fmt.Sprintf("% X", sum), " ", ":")))
+	p.answer, p.session, refused = r.post("/whip/live", bareOffer(setup, strings.ReplaceAll(fmt.Sprintf("% X", sum), " ", ":"))+strings.Join(lines, ""))
 	if refused != nil {
 		r.Fatalf("%+v", refused)
 	}
@@ -317,6 +318,31 @@ func TestImpostorsForwardNothing(t *testing.T) {
 				t.Errorf("%d packets were forwarded", n)
 			}
 		})
+	}
+}
+
+// Nothing is ever sent to an address that an offer names: the peer checks, we
+// answer. So nobody can have us knock at loopback, a cloud's metadata or a group.
+func TestCandidatesAreNeverProbed(t *testing.T) {
+	r := start(t)
+	target, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	must(t, err)
+	defer target.Close()
+	port := target.LocalAddr().(*net.UDPAddr).Port
+	var lines []string
+	for i, host := range []string{"127.0.0.1", "169.254.169.254", "224.0.0.1", "0.0.0.0", "::1", "ff02::1", "x.local"} {
+		lines = append(lines, fmt.Sprintf("a=candidate:%d 1 udp 2122260223 %s %d typ host\r\n", i, host, port))
+	}
+	p := r.newBare("passive", testCertificate(t), lines...)
+	viewer := r.watch("live", settings{}, opus, h264)
+	p.check()
+	must(t, p.handshake(true))
+	p.media(p.conn, 1, true, 10)
+	p.media(p.conn, 0, true, 1)
+	viewer.gets(videoKind, p.feeds[1].last())
+	target.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, from, err := target.ReadFrom(make([]byte, 2048)); err == nil {
+		t.Errorf("%d bytes from %v at an address that only the offer names", n, from)
 	}
 }
 

@@ -131,6 +131,12 @@ var (
 		Path: "dataplane/resend_per_second", Mode: attr.RW, Min: 0, Max: 100000, Default: "1000", Since: "0.1",
 		Doc: "How many packets a second are sent again to one viewer of one stream at most.",
 	})
+	forgedAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/forged_per_second", Mode: attr.RW, Min: 1, Max: 1000000, Default: "1000", Since: "0.1",
+		Doc: `How many SRTP and SRTCP packets with a wrong authentication tag one session may have in a second. After those, packets
+			of SSRCs that never authenticated are dropped unread for the rest of it (dropped_packets, reason auth_budget);
+			its known streams go on.`,
+	})
 )
 
 var (
@@ -184,9 +190,9 @@ func (p *Plane) settings(t *attr.Tree) shard.Settings {
 	set.StartAge = ms(startAgeAttr)
 	set.SetupTimeout = ms(setupAttr)
 	set.FeedbackEvery = ms(feedbackAttr)
-	set.StampEvery = int(stampAttr.Get(t))
 	set.Deadlines = msg.Deadlines{Budget: us(budgetAttr), LateDrop: us(lateDropAttr)}
 	set.ResendPerSecond = int(resendAttr.Get(t))
+	set.ForgedPerSecond = int(forgedAttr.Get(t))
 	set.GOPBytes = int(gopAttr.Get(t))
 	set.StreamLag = ms(tcpLagAttr)
 	set.TrainMax = int(trainMaxAttr.Get(t))

@@ -271,6 +271,11 @@ func TestObjects(t *testing.T) {
 			t.Errorf("%s: %d %s", body, w.Code, w.Body)
 		}
 	}
+	for _, bomb := range []string{"[", `{"set":`, `{"a":`} { // depth is memory and stack
+		if w := do(h, "PATCH", "/attr/", strings.Repeat(bomb, maxChange/len(bomb))); w.Code != 400 {
+			t.Errorf("a deep change of %s: %d", bomb, w.Code)
+		}
+	}
 	if w := do(h, "PATCH", "/attr/", strings.Repeat(" ", maxChange+1)); w.Code != 413 {
 		t.Errorf("a large change: %d", w.Code)
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestProblem(t *testing.T) {
@@ -83,5 +84,59 @@ func TestServerHasEveryTimeout(t *testing.T) {
 		if d <= 0 {
 			t.Errorf("%s is unlimited", name)
 		}
+	}
+}
+
+// A client that sends a byte now and then, in the head or in the body of its
+// request, is let go, and so is one that never reads.
+func TestSlowClientsAreLetGo(t *testing.T) {
+	const patience = 50 * time.Millisecond
+	large := make([]byte, 16<<20) // more than sockets keep
+	srv := NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadAll(r.Body); err == nil {
+			w.Write(large)
+		}
+	}), slog.New(slog.DiscardHandler))
+	srv.ReadHeaderTimeout, srv.ReadTimeout, srv.WriteTimeout, srv.IdleTimeout = patience, 2*patience, 4*patience, patience
+	closed := make(chan struct{}, 1)
+	srv.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	go srv.Serve(ln)
+	for name, c := range map[string]struct{ start, drip string }{
+		"nothing":        {},
+		"a slow head":    {"GET / HTTP/1.1\r\nHost: x\r\nA: ", "a"},
+		"a slow body":    {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", "a"},
+		"slow chunks":    {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\na\r\n"},
+		"a slow trailer": {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: ", "a"},
+		"a deaf reader":  {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			io.WriteString(conn, c.start)
+			drip := time.NewTicker(patience / 10)
+			defer drip.Stop()
+			for late := time.After(30 * time.Second); ; {
+				select {
+				case <-closed:
+					return
+				case <-drip.C:
+					io.WriteString(conn, c.drip)
+				case <-late:
+					t.Fatal("the connection is still there")
+				}
+			}
+		})
 	}
 }

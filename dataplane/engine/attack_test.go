@@ -416,9 +416,6 @@ func TestAttack12FloodOfBadTags(t *testing.T) {
 		for i := range flood {
 			b := st.fromPublisher(st.videoPacket(1 + i%100))
 			b[len(b)-1] ^= 1
-			if i%2 == 0 { // of SSRCs that nobody knows
-				binary.BigEndian.PutUint32(b[8:], uint32(i)<<8)
-			}
 			st.send(st.pub.host, b)
 		}
 	})
@@ -426,6 +423,50 @@ func TestAttack12FloodOfBadTags(t *testing.T) {
 		t.Errorf("%d of %d counted, %v became %v", n, flood, rollover, st.e.Rollover(st.pub.id))
 	}
 	st.settled() // nobody lacks anything, on this stream and the other
+}
+
+// TestAttack12GuessedSSRCs: who floods from a peer's address without seeing its
+// stream has a thousand packets a second looked at; the streams that are there
+// lose nothing, and in the next second a new one is taken on again.
+func TestAttack12GuessedSSRCs(t *testing.T) {
+	st := newStage(t)
+	const flood = 5000
+	rtp := func(ssrc uint32) []byte {
+		b := st.fromPublisher(st.videoPacket(1))
+		binary.BigEndian.PutUint32(b[8:], ssrc)
+		return b
+	}
+	rtcp := func(ssrc uint32) []byte {
+		return binary.BigEndian.AppendUint32([]byte{0x80, 201, 0, 1}, ssrc)[:8:8]
+	}
+	for _, v := range []struct {
+		name string
+		make func(ssrc uint32) []byte
+	}{
+		{"SRTP", rtp},
+		{"SRTCP", func(ssrc uint32) []byte { return append(rtcp(ssrc), make([]byte, 32)...) }},
+	} {
+		st.pass(time.Second) // a new budget
+		now := st.net.Now()
+		unread := 0
+		tried := st.dropped(wire.DropAuth, func() {
+			unread = st.dropped(wire.DropAuthBudget, func() {
+				for i := range flood {
+					st.send(st.pub.host, v.make(0x51000000+uint32(i)))
+				}
+			})
+		})
+		if st.net.Now() != now || tried != 1000 || unread != flood-1000 {
+			t.Errorf("%s: of %d at one instant %d tried, %d not", v.name, flood, tried, unread)
+		}
+		st.settled() // and nobody lacks anything
+	}
+	st.pass(time.Second)
+	next := st.videoPacket(0)
+	next.SSRC, next.Payload = 0x40000000, []byte{0x00, 0x01, 2, 3} // no keyframe
+	if n := st.dropped(wire.DropBeforeKey, func() { st.send(st.pub.host, st.fromPublisher(next)) }); n != 1 {
+		t.Error("the encoder's next SSRC is not taken on")
+	}
 }
 
 // TestAttack13MalformedRTP: each packet is authentic, apart from those whose
@@ -539,6 +580,62 @@ func TestAttack14SameSSRCTwice(t *testing.T) {
 	st.pass(time.Second)
 	st.watch(other)
 	st.pass(2 * time.Second)
+	st.settled()
+}
+
+// TestAttack15ForeignFeedback: what a viewer and a publisher report about streams
+// that are not theirs, or invent about their own, moves nothing of anybody's.
+func TestAttack15ForeignFeedback(t *testing.T) {
+	st := newStage(t)
+	mallory := st.watch(st.s)
+	other := st.newStream()
+	mallet := st.world.publish(other)
+	st.pass(time.Second)
+	victim, source := st.v.streams[msg.Video].ssrc, st.pub.sources[msg.Video].ssrc
+	before := st.e.Stats().Counters
+	for _, ssrc := range []uint32{victim, source, 0, 0xffffffff} {
+		for _, from := range []*peer{mallory.peer, mallet.peer} {
+			me := mallory.ssrc
+			from.sendRTCP(&rtcp.Goodbye{Sources: []uint32{ssrc}})
+			from.sendRTCP(&rtcp.ReceiverReport{SSRC: me, Reports: []rtcp.ReceptionReport{{SSRC: ssrc, FractionLost: 255, TotalLost: 1<<24 - 1}}})
+			from.sendRTCP(&rtcp.SenderReport{SSRC: ssrc, NTPTime: 1 << 63, RTPTime: 1})
+			from.sendRTCP(&rtcp.PictureLossIndication{SenderSSRC: me, MediaSSRC: ssrc})
+			from.sendRTCP(&rtcp.FullIntraRequest{SenderSSRC: me, FIR: []rtcp.FIREntry{{SSRC: ssrc, SequenceNumber: 1}}})
+			from.sendRTCP(&rtcp.TransportLayerNack{SenderSSRC: me, MediaSSRC: ssrc, Nacks: []rtcp.NackPair{{PacketID: 1, LostPackets: 0xffff}}})
+			from.sendRTCP(&rtcp.ReceiverEstimatedMaximumBitrate{SenderSSRC: me, Bitrate: 1e10, SSRCs: []uint32{ssrc}})
+			from.sendRTCP(&rtcp.ReceiverEstimatedMaximumBitrate{SenderSSRC: me, Bitrate: 0, SSRCs: []uint32{ssrc}})
+		}
+	}
+	st.net.Run(st.net.Now())
+	after := st.e.Stats().Counters
+	if after.PLIOut != before.PLIOut || after.Resent != before.Resent || st.closed != 0 {
+		t.Errorf("%d keyframes asked for, %d packets sent again, %d sessions closed", after.PLIOut-before.PLIOut, after.Resent-before.Resent, st.closed)
+	}
+	st.settled()
+}
+
+// TestAttack17KeyframeStorm: many viewers ask for keyframes all the time; the
+// publisher hears of it twice a second at most.
+func TestAttack17KeyframeStorm(t *testing.T) {
+	st := newStage(t)
+	viewers := []*viewer{st.v}
+	for range 40 {
+		viewers = append(viewers, st.watch(st.s))
+	}
+	st.pass(2 * time.Second)
+	before := st.e.Stats().Counters
+	const seconds = 5
+	for range seconds * 20 {
+		for _, v := range viewers {
+			v.sendRTCP(&rtcp.PictureLossIndication{SenderSSRC: v.ssrc, MediaSSRC: v.streams[msg.Video].ssrc})
+		}
+		st.pass(time.Second / 20)
+	}
+	after := st.e.Stats().Counters
+	asked, passed := after.PLIIn-before.PLIIn, after.PLIOut-before.PLIOut
+	if asked < seconds*20*40 || passed == 0 || passed > 2*seconds+1 {
+		t.Errorf("%d requests became %d in %d seconds", asked, passed, seconds)
+	}
 	st.settled()
 }
 

@@ -9,7 +9,7 @@
 // more) keeps what it owes in each route's history.
 //
 // Files in packet order: datagram.go (classify, find the session), stun.go,
-// rtp.go (authenticate, number, keep), train.go (when and in which shape packets
+// rtp.go (authenticate, number, keep), forged.go (what is not authentic), train.go (when and in which shape packets
 // leave), pace.go (who starts behind), fanout.go (rewrite, protect), stream.go
 // (peers by TCP), latency.go (how long that took), rtcp.go (what peers report),
 // feedback.go (what we report), relay.go (other shards); beside them command.go,
@@ -51,6 +51,7 @@ type Settings struct {
 	SetupTimeout    time.Duration // from POST to the first check, and from there to the keys
 	FeedbackEvery   time.Duration // transport-wide feedback to publishers
 	ResendPerSecond int           // retransmissions to one viewer of one route at most
+	ForgedPerSecond int           // wrong tags from one session, before SSRCs that never authenticated are not tried
 	StreamLag       time.Duration // what waits for a TCP connection for longer is dropped
 	TrainMax        int           // packets of one message to the kernel, 1 to pkt.MaxRunPackets
 	TrainHold       time.Duration // a video packet waits so long for the end of its frame; 0 is not at all
@@ -58,7 +59,6 @@ type Settings struct {
 	PadMax          int           // bytes of padding that bring a packet to its train's size, at most
 	Classes         [2]uint8      // traffic classes of what viewers get, by msg.Kind
 	Nack            feedback.Limits
-	StampEvery      int           // the kernel is asked for the departure of one run in so many; 0 is never
 	Deadlines       msg.Deadlines // of routes that have none of their own
 }
 
@@ -74,8 +74,8 @@ func DefaultSettings() Settings {
 		SetupTimeout:    30 * time.Second,
 		FeedbackEvery:   100 * time.Millisecond,
 		ResendPerSecond: 1000,
+		ForgedPerSecond: 1000,
 		StreamLag:       time.Second,
-		StampEvery:      1024,
 		TrainMax:        44,
 		PadMax:          16,
 		Nack:            feedback.DefaultLimits(),
@@ -129,8 +129,6 @@ type Engine struct {
 	nackScratch [256]uint16
 	cipher      srtp.Scratch
 	latency     histogram.Histogram
-	stamp       stamp
-	stamped     histogram.Histogram
 	Counters    Counters
 	Loop        Loop // the shell's
 }

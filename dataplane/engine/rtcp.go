@@ -17,10 +17,12 @@ func (e *Engine) rtcp(s *session, l *link, d *pkt.Datagram) wire.Drop {
 		return wire.DropMalformed
 	case !s.rtcp.Fresh(ssrc, index):
 		return wire.DropReplay
+	case e.refused(s, s.rtcp.Knows(ssrc)):
+		return wire.DropAuthBudget
 	}
 	plain, ok := l.ciphers.UnprotectRTCP(d.Data)
 	if !ok {
-		return wire.DropAuth
+		return s.forgery()
 	}
 	s.rtcp.Commit(ssrc, index)
 	e.authentic(s, &d.Path)

@@ -40,9 +40,12 @@ func (e *Engine) rtp(s *session, l *link, d *pkt.Datagram) wire.Drop {
 	if !stream.Fresh(index) {
 		return wire.DropReplay
 	}
+	if e.refused(s, known && stream.Started()) {
+		return wire.DropAuthBudget
+	}
 	plain, ok := l.ciphers.UnprotectRTP(d.Data, h.SSRC, index, known && stream.Started())
 	if !ok {
-		return wire.DropAuth
+		return s.forgery()
 	}
 	if !known {
 		e.latch(in, h.SSRC, retransmission)

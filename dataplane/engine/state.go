@@ -34,6 +34,7 @@ type session struct {
 	timeline     feedback.Timeline // of the sender reports that the peer sends
 	arrivalsSent clock.Time        // last transport-wide feedback
 	punts        uint16            // DTLS datagrams passed up in this second
+	forged       uint32            // packets with wrong tags in this second
 
 	ingress      [maxMedia]pkt.Handle
 	egress       [maxMedia]pkt.Handle

@@ -59,7 +59,7 @@ func (e *Engine) tickSessions() {
 	e.refusals = 0
 	e.expireForeign()
 	e.sessions.All(func(h pkt.Handle, s *session) {
-		s.punts = 0
+		s.punts, s.forged = 0, 0
 		for i := range s.nOut {
 			e.egresses.Get(s.egress[i]).resent = 0
 		}

@@ -129,6 +129,11 @@ func (c *Control) Fresh(ssrc, index uint32) bool {
 	return age < 64 && s.seen>>age&1 == 0
 }
 
+// Knows reports whether a compound of this sender was committed before.
+//
+//hot:path
+func (c *Control) Knows(ssrc uint32) bool { return c.find(ssrc) != nil }
+
 // Commit enters an index that Fresh allowed and whose compound authenticated.
 //
 //hot:path

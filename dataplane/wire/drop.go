@@ -29,6 +29,7 @@ const (
 	DropMalformed  // RTP or RTCP whose lengths lie
 	DropUnexpected // RTP from a peer that publishes nothing or was replaced, or of an SSRC that may not be taken on
 	DropAuth       // SRTP authentication failed
+	DropAuthBudget // of an SSRC that never authenticated, after too many failures of its session
 	DropReplay     // seen before, or older than the replay window
 	DropDuplicate  // authentic, but already forwarded (a retransmission that was not needed)
 	DropBeforeKey  // waiting for the first keyframe of a source
@@ -67,6 +68,7 @@ var dropNames = [NumDrop]string{
 	DropMalformed:       "malformed",
 	DropUnexpected:      "unexpected",
 	DropAuth:            "auth",
+	DropAuthBudget:      "auth_budget",
 	DropReplay:          "replay",
 	DropDuplicate:       "duplicate",
 	DropBeforeKey:       "before_keyframe",

@@ -11,6 +11,7 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -47,7 +48,9 @@ type Steerer struct {
 // It needs CAP_BPF and CAP_NET_ADMIN, or root (capabilities(7)).
 func Attach(sockets []int, peers int) (dataplane.Steerer, error) {
 	s := &Steerer{socket: sockets[0]}
-	if err := s.load(peers); err != nil {
+	if err := s.load(peers); errors.Is(err, unix.EPERM) {
+		return nil, errors.New("not permitted: it needs root, or CAP_BPF and CAP_NET_ADMIN")
+	} else if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	if err := s.attach(sockets); err != nil {

@@ -155,6 +155,13 @@ func TestSteer(t *testing.T) {
 	}
 }
 
+// TestSelfTest: the test that doctor runs passes where the program works.
+func TestSelfTest(t *testing.T) {
+	if err := SelfTest(); err != nil {
+		t.Errorf("%v (the test needs root)", err)
+	}
+}
+
 // TestFullAndGone: a peer for whom the table has no room, a shard that does not
 // exist, and a program that was taken off: the hash decides.
 func TestFullAndGone(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"sluice/bpf/steer"
 	"sluice/dataplane"
 	"sluice/netopt/attr"
 	"sluice/netopt/config"
@@ -136,7 +137,7 @@ func (d *doctor) audit() error {
 		}
 	}
 	fmt.Fprintf(d.out, "\n%d to change, %d settings looked at.\n\n", changes, len(rows))
-	d.accelerators(dataplane.TestKernel())
+	d.accelerators(append(dataplane.TestKernel(), dataplane.Finding{Name: "steering of datagrams to their shards", Err: steer.SelfTest(), Switch: "steer/mode"}))
 	return errors.Join(unmet(rows), d.latency())
 }
 

@@ -34,6 +34,16 @@ var (
 		Doc: `From the kernel's receive timestamp of a packet to the return of the system call that sent it on, once for each
 			viewer. Packets that a viewer is given to begin with, and retransmissions, do not count.`,
 	})
+	stampAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/transmit_stamp_every", Mode: attr.RW, Min: 0, Max: 1 << 20, Default: "1024", Since: "0.1",
+		Doc: `The kernel is asked for its transmit timestamp of one viewer's packets out of so many, one at a time; 0 is never. An
+			answer costs a system call.`,
+	})
+	stampHistogram = Attrs.Histogram(attr.Decl{
+		Path: "transmit_latency_seconds", Unit: "seconds", Bounds: latencyBounds, Since: "0.1",
+		Doc: `From the kernel's receive timestamp of a packet to its transmit timestamp, when the network device gets it, of a
+			sample (dataplane/transmit_stamp_every).`,
+	})
 	turnHistogram = Attrs.Histogram(attr.Decl{
 		Path: "loop_turn_seconds", Unit: "seconds", Bounds: latencyBounds, Since: "0.1",
 		Doc: "Length of a turn of a shard's loop, sleep apart.",
@@ -75,6 +85,7 @@ func names[T interface {
 // collectNumbers adds what a shard measured of itself.
 func collectNumbers(s *attr.Sample, st *engine.Stats) {
 	observe(latencyHistogram, s, &st.Latency)
+	observe(stampHistogram, s, &st.Stamped)
 	lateCounter.Add(s, st.Late)
 	observe(turnHistogram, s, &st.Loop.Turn)
 	for stage, d := range st.Loop.Stages {

@@ -45,6 +45,7 @@ type Stats struct {
 	Routes    []RouteStats
 	Untold    int                 // messages that Engine.SetSteering left to be passed on
 	Latency   histogram.Histogram // from a packet's arrival to the return of the call that sent it on
+	Stamped   histogram.Histogram // from arrival to the kernel's transmit timestamp, of a sample
 	Loop      Loop
 }
 
@@ -118,7 +119,7 @@ type RouteStats struct {
 // Stats returns a picture of the engine.
 func (e *Engine) Stats() *Stats {
 	st := &Stats{Counters: e.Counters, Sessions: e.sessions.Len(), Ingresses: e.ingresses.Len(), Egresses: e.egresses.Len(), Untold: e.untold(),
-		Latency: e.latency, Loop: e.Loop}
+		Latency: e.latency, Stamped: e.stamped, Loop: e.Loop}
 	for _, r := range e.routes {
 		st.Routes = append(st.Routes, RouteStats{
 			Route: r.id, Home: r.home == e.cfg.Shard, Viewers: e.viewers(r), Packets: r.packets, Bytes: r.bytes,

@@ -59,6 +59,7 @@ type Settings struct {
 	PadMax          int           // bytes of padding that bring a packet to its train's size, at most
 	Classes         [2]uint8      // traffic classes of what viewers get, by msg.Kind
 	Nack            feedback.Limits
+	StampEvery      int           // the kernel is asked for the departure of one run in so many; 0 is never
 	Deadlines       msg.Deadlines // of routes that have none of their own
 }
 
@@ -76,6 +77,7 @@ func DefaultSettings() Settings {
 		ResendPerSecond: 1000,
 		ForgedPerSecond: 1000,
 		StreamLag:       time.Second,
+		StampEvery:      1024,
 		TrainMax:        44,
 		PadMax:          16,
 		Nack:            feedback.DefaultLimits(),
@@ -129,6 +131,8 @@ type Engine struct {
 	nackScratch [256]uint16
 	cipher      srtp.Scratch
 	latency     histogram.Histogram
+	stamp       stamp
+	stamped     histogram.Histogram
 	Counters    Counters
 	Loop        Loop // the shell's
 }

@@ -140,7 +140,7 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 	}
 	from := eg.cursor
 	done := e.catchUp(r, eg, l, path, tx)
-	e.noteServed(r, eg, from)
+	e.noteServed(r, eg, from, path, tx)
 	return done
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"sluice/dataplane/clock"
 	"sluice/dataplane/history"
+	"sluice/dataplane/pkt"
 )
 
 // served says what of a route went into the transmit batch: the packets from
@@ -22,11 +23,12 @@ type served struct {
 // viewer gets to begin with is older than the viewer, and no measure of anything.
 //
 //hot:path
-func (e *Engine) noteServed(r *route, eg *egress, from uint64) {
+func (e *Engine) noteServed(r *route, eg *egress, from uint64, path *pkt.Path, tx *pkt.Batch) {
 	from = max(from, eg.measured)
 	if from >= eg.cursor {
 		return
 	}
+	e.askStamp(r, from, path, tx)
 	if n := len(e.served); n > 0 {
 		if last := &e.served[n-1]; last.route == r && last.from == from && last.to == eg.cursor {
 			last.viewers++
@@ -56,6 +58,48 @@ func (e *Engine) HandleSent(now clock.Time) {
 		}
 	}
 	e.served = e.served[:0]
+}
+
+// stamp is a run whose handing to the network device the kernel was asked to tell
+// of. There is one at a time, so answers need no names.
+type stamp struct {
+	pending  bool
+	received clock.Time // the oldest packet of the run
+	asked    clock.Time
+	skipped  int // runs since
+}
+
+// stampPatience is how long the kernel may take to answer; a queueing discipline
+// may hold a run back, or drop it.
+const stampPatience = time.Second
+
+// askStamp asks for one viewer's packets out of so many.
+//
+//hot:path
+func (e *Engine) askStamp(r *route, from uint64, path *pkt.Path, tx *pkt.Batch) {
+	s := &e.stamp
+	s.skipped++
+	if e.set.StampEvery == 0 || s.skipped < e.set.StampEvery || s.pending && e.now.Sub(s.asked) < stampPatience || !tx.Stamp(path) {
+		return
+	}
+	p, _ := r.ring.At(from)
+	*s = stamp{pending: true, received: p.Received, asked: e.now}
+}
+
+// AwaitsStamp reports whether the shell should ask the kernel for an answer.
+//
+//hot:path
+func (e *Engine) AwaitsStamp() bool { return e.stamp.pending }
+
+// HandleStamp takes the kernel's answer. One from before the question is of a run
+// that was given up.
+//
+//hot:path
+func (e *Engine) HandleStamp(at clock.Time) {
+	if e.stamp.pending && at >= e.stamp.asked {
+		e.stamp.pending = false
+		e.stamped.Record(at.Sub(e.stamp.received), 1)
+	}
 }
 
 // measure counts so many packets that took so long.

@@ -215,3 +215,57 @@ func TestLateFramesAreLeftOut(t *testing.T) {
 		t.Errorf("%d of %d packets asked for were missed, %d sent again", e.Counters.NACKMissed, e.Counters.NACKIn, e.Counters.Resent)
 	}
 }
+
+// One run in so many asks for its departure, and no second one before the answer
+// came or was given up.
+func TestStamps(t *testing.T) {
+	b := newBurst(t, 1, 4)
+	set := engine.DefaultSettings()
+	set.StampEvery = 2
+	e := b.engines[0]
+	e.Configure(set)
+	b.handle(0, b.frame(true))
+	frame := func() (stamps int) {
+		b.now = b.now.Add(33 * time.Millisecond)
+		frame := b.frame(false)
+		for i := range frame {
+			frame[i].Arrived = b.now
+		}
+		e.HandleDatagrams(b.now, frame)
+		for more := true; more; b.tx.Reset() {
+			more = e.PollTransmit(b.tx)
+			for _, run := range b.tx.Runs() {
+				if run.Stamp {
+					stamps++
+				}
+			}
+		}
+		return stamps
+	}
+	if n := frame(); n != 1 || !e.AwaitsStamp() {
+		t.Fatalf("%d runs are stamped", n)
+	}
+	if n := frame(); n != 0 {
+		t.Errorf("%d more before the answer", n)
+	}
+	e.HandleStamp(b.now.Add(-time.Minute)) // of something else
+	if !e.AwaitsStamp() {
+		t.Error("took an answer from before the question")
+	}
+	e.HandleStamp(b.now.Add(7 * time.Millisecond))
+	st := e.Stats()
+	counted{40 * time.Millisecond: 1}.check(t, "stamped", &st.Stamped)
+	if frame() != 1 {
+		t.Error("no stamp after the answer")
+	}
+	b.now = b.now.Add(time.Second)
+	if frame() != 1 {
+		t.Error("no stamp after an answer that did not come")
+	}
+	set.StampEvery = 0
+	e.Configure(set)
+	e.HandleStamp(b.now.Add(time.Second))
+	if frame() != 0 || e.AwaitsStamp() {
+		t.Error("a stamp though there are to be none")
+	}
+}

@@ -76,6 +76,7 @@ type Run struct {
 	Len     int32
 	Segment int32
 	Class   uint8 // traffic class (RFC 2474): the DSCP and two bits of 0
+	Stamp   bool  // the kernel is asked when it hands the run to the network device
 }
 
 // Packets returns how many packets the run holds.
@@ -151,6 +152,18 @@ func (b *Batch) Commit(path *Path, n int) {
 	*list = (*list)[:len(*list)+1]
 	b.open = &(*list)[len(*list)-1]
 	*b.open = Run{Path: *path, Off: int32(off), Len: int32(n), Segment: int32(n), Class: b.class}
+}
+
+// Stamp asks for the instant at which the last run is handed to the network
+// device. It reports whether that run goes by UDP, and to path.
+//
+//hot:path
+func (b *Batch) Stamp(path *Path) bool {
+	if len(b.runs) == 0 || b.runs[len(b.runs)-1].Path != *path {
+		return false
+	}
+	b.runs[len(b.runs)-1].Stamp = true
+	return true
 }
 
 // Runs returns the runs that go by UDP, in the order they were committed.

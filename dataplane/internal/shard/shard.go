@@ -446,7 +446,19 @@ func (s *Shard) transmit() {
 			return
 		}
 		s.engine.HandleSent(now)
+		s.readStamp()
 		s.tx.Reset()
+	}
+}
+
+// readStamp asks the kernel when the run that the engine marked was handed to the
+// network device: mostly that was before the call that sent it returned.
+func (s *Shard) readStamp() {
+	if !s.engine.AwaitsStamp() {
+		return
+	}
+	if at, ok := s.socket.Sent(s.origin); ok {
+		s.engine.HandleStamp(at)
 	}
 }
 

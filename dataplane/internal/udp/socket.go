@@ -14,11 +14,12 @@ import (
 
 // Socket is one non-blocking UDP socket. It belongs to one thread.
 type Socket struct {
-	fd   int
-	port uint16
-	able Abilities
-	rx   receiver
-	tx   transmitter
+	fd    int
+	port  uint16
+	able  Abilities
+	rx    receiver
+	tx    transmitter
+	stamp stampReader
 	// Counters are the owner's to read.
 	Counters Counters
 }
@@ -69,6 +70,7 @@ func prepare(fd int, addr netip.AddrPort, o Options) error {
 		{"IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0},
 		{"IPV6_RECVPKTINFO", unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1},
 		{"SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuffer},
+		{"SO_TIMESTAMPING", unix.SOL_SOCKET, unix.SO_TIMESTAMPING, unix.SOF_TIMESTAMPING_OPT_TSONLY},
 		{"SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, o.SendBuffer},
 	} {
 		if err := unix.SetsockoptInt(fd, opt.level, opt.opt, opt.value); err != nil {

@@ -14,11 +14,11 @@ import (
 const txChunk = 16
 
 // Sizes of ancillary data (cmsg(3)): the local address, and beside it a traffic
-// class, the size of segments, or both.
+// class, the size of segments and the wish for a timestamp, each or none.
 const (
 	txPacketInfo = 40
 	txNumber     = 24
-	txControl    = txPacketInfo + 2*txNumber
+	txControl    = txPacketInfo + 3*txNumber
 )
 
 // segments says which runs leave as one message.
@@ -137,7 +137,7 @@ func (s *Socket) fill(b *pkt.Batch, runs []pkt.Run) int {
 		t.names[n].Addr = r.Path.Remote.IP
 		t.names[n].Port = bigEndian(r.Path.Remote.Port)
 		*(*[16]byte)(t.control[n][unix.SizeofCmsghdr:]) = r.Path.Local
-		t.hdrs[n].hdr.SetControllen(t.describe(n, r, size))
+		t.hdrs[n].hdr.SetControllen(t.describe(n, r, size, offset))
 		if offset += size; offset == r.Len {
 			run, offset = run+1, 0
 		}
@@ -151,7 +151,7 @@ func (s *Socket) fill(b *pkt.Batch, runs []pkt.Run) int {
 // priority from it.
 //
 //hot:path
-func (t *transmitter) describe(n int, r *pkt.Run, size int32) int {
+func (t *transmitter) describe(n int, r *pkt.Run, size, offset int32) int {
 	c, at := &t.control[n], txPacketInfo
 	if r.Class != 0 {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&c[at]))
@@ -165,6 +165,10 @@ func (t *transmitter) describe(n int, r *pkt.Run, size int32) int {
 	if size > r.Segment {
 		*(*unix.Cmsghdr)(unsafe.Pointer(&c[at])) = unix.Cmsghdr{Len: unix.SizeofCmsghdr + 2, Level: unix.SOL_UDP, Type: unix.UDP_SEGMENT}
 		binary.NativeEndian.PutUint16(c[at+unix.SizeofCmsghdr:], uint16(r.Segment))
+		at += txNumber
+	}
+	if r.Stamp && offset == 0 {
+		stampControl(c[at:])
 		at += txNumber
 	}
 	return at

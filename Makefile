@@ -5,8 +5,11 @@ BIN     := bin/sluice
 SOURCES := $(shell find . -name '*.go' -not -name '*_test.go') $(shell find web/page dataplane/source/demo -type f)
 
 # Debian packages that the tests use, beside Go: browsers, DTLS peers, network
-# namespaces, the decoder that checks the demo clip, FUSE for users without rights.
-TEST_PACKAGES := chromium firefox-esr ffmpeg openssl gnutls-bin iproute2 fuse3 systemd prometheus clang-14 llvm-14 libbpf-dev
+# namespaces, the decoder that checks the demo clip, FUSE for users without rights,
+# GStreamer as a client.
+TEST_PACKAGES := chromium firefox-esr ffmpeg openssl gnutls-bin iproute2 fuse3 systemd prometheus clang-14 llvm-14 libbpf-dev \
+	python3-gst-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-nice gstreamer1.0-libav
 
 .PHONY: help run build test race fuzz perf soak deps bpf
 

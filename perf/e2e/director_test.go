@@ -16,9 +16,10 @@ var pages embed.FS
 // nil where the browser does not tell.
 type report struct {
 	ID         string
-	State      string // connectionState, or "waiting" while WHEP answers 409, or "ended"
-	DTLS       string // state of the DTLS transport
-	Error      string // why the page gave up; empty while all is well
+	At         time.Time `json:"-"` // when it came
+	State      string    // connectionState, or "waiting" while WHEP answers 409, or "ended"
+	DTLS       string    // state of the DTLS transport
+	Error      string    // why the page gave up; empty while all is well
 	RetryAfter *string
 	Remote     string // address of the server in the selected candidate pair
 	Protocol   string // of that pair, "udp" or "tcp"
@@ -151,6 +152,7 @@ func (d *director) handler() http.Handler {
 	mux.HandleFunc("POST /report", func(w http.ResponseWriter, r *http.Request) {
 		var rep report
 		if decode(w, r, &rep) {
+			rep.At = time.Now()
 			d.note(func() { d.reports[rep.ID] = append(d.reports[rep.ID], rep) })
 		}
 	})

@@ -1,5 +1,5 @@
-// Package e2e tests the sluice binary with real browsers: Chromium and Firefox
-// publish over WHIP and watch each other over WHEP, across two network
+// Package e2e tests the sluice binary with real clients: Chromium, Firefox and
+// GStreamer publish over WHIP and watch each other over WHEP, across two network
 // namespaces joined by a veth pair.
 //
 // The package holds tests only. From the top:
@@ -10,6 +10,7 @@
 //	server_test.go    one run of the binary
 //	director_test.go  tells the pages in the browsers what to do, keeps what they report
 //	verdict_test.go   when a viewer counts as playing
+//	gstreamer_test.go GStreamer in the place of a browser
 //	browser_test.go   launching Chromium and Firefox
 //	cdp_test.go       a small Chrome DevTools Protocol client
 //	netns_test.go     network namespaces and processes inside them
@@ -20,6 +21,7 @@
 // opens one peer.html in an iframe, which publishes or watches by hand (fetch
 // and RTCPeerConnection) and reports what it sees twice a second.
 //
-// Needs root, iproute2, and the Debian packages chromium and firefox-esr.
+// Needs root, iproute2, and the Debian packages chromium and firefox-esr, and
+// those of GStreamer that the Makefile names.
 // Screenshots and tables are kept with go test -artifacts.
 package e2e

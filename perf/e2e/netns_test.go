@@ -103,20 +103,21 @@ func joinNamespaces() (a, b *netns, err error) {
 	if b, err = newNetns(); err != nil {
 		return nil, nil, err
 	}
+	// Not veth0: libnice has no use for interfaces of that name.
 	// nodad: an address must be usable at once, there is nobody to collide with.
 	if err = a.ip(
-		fmt.Sprintf("link add veth0 type veth peer name veth0 netns %d", b.tid),
-		"addr add 10.77.0.1/24 dev veth0",
-		"addr add fd00:77::1/64 dev veth0 nodad",
-		"link set veth0 up",
+		fmt.Sprintf("link add eth0 type veth peer name eth0 netns %d", b.tid),
+		"addr add 10.77.0.1/24 dev eth0",
+		"addr add fd00:77::1/64 dev eth0 nodad",
+		"link set eth0 up",
 		"link set lo up",
 	); err != nil {
 		return nil, nil, err
 	}
 	return a, b, b.ip(
-		"addr add 10.77.0.2/24 dev veth0",
-		"addr add fd00:77::2/64 dev veth0 nodad",
-		"link set veth0 up",
+		"addr add 10.77.0.2/24 dev eth0",
+		"addr add fd00:77::2/64 dev eth0 nodad",
+		"link set eth0 up",
 		"link set lo up",
 		// Firefox gathers addresses by the default route.
 		"route add default via 10.77.0.1",

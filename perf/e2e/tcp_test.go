@@ -17,7 +17,7 @@ func (ns *netns) dropUDP() error {
 	return ns.ip(
 		"rule add pref 10 lookup local", // the rule for local addresses stands first by default
 		"rule del pref 0",
-		"rule add pref 5 iif veth0 ipproto udp blackhole",
+		"rule add pref 5 iif eth0 ipproto udp blackhole",
 	)
 }
 

@@ -183,6 +183,10 @@ func variants() []Scenario {
 			Name: "ciphers", About: "GCM and CM, transmit side", Setup: Transmit, Plan: steady,
 			Arms: []Arm{sluice, cm, baseline, slow},
 		},
+		{
+			Name: "steering", About: "datagrams to any shard, or to their own", Setup: Loopback, Plan: burst,
+			Arms: against(burst, sluice, set("steered", "steer/mode=reuseport")),
+		},
 	}
 }
 

@@ -113,7 +113,7 @@ func TestMovesAreReportedAsTheyAre(t *testing.T) {
 		st.install(p)
 		for range 10 {
 			last = pkt.Path{Remote: st.newAddr(p.peer), Local: local}
-			*st.remotes[last.Remote] = remoteState{peer: p.peer, checked: st.net.Now(), validated: true}
+			*st.remotes[last.Remote] = remoteState{peer: p.peer, consented: st.net.Now(), validated: true}
 			feed(p.checkPacket())
 			report, err := rtcp.Marshal([]rtcp.Packet{p.sources[msg.Video].report()})
 			if err != nil {

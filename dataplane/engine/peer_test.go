@@ -27,6 +27,7 @@ type peer struct {
 	keys       msg.Keys // as the engine gets them
 	host       *simnet.Host
 	gone       bool
+	unchecking bool // it checks no more, as libnice once it is connected
 	answered   bool // a check has been
 	restarting bool // no check with new credentials has been answered
 	keyed      bool // the handshake is over for us
@@ -103,7 +104,7 @@ func (p *peer) every(interval time.Duration, f func()) {
 }
 
 func (p *peer) check() {
-	if p.gone {
+	if p.gone || p.unchecking {
 		return
 	}
 	p.host.Send(p.checkPacket())
@@ -289,8 +290,8 @@ func (o *observer) rtcpSent(b []byte) {
 
 // remoteState is what the world knows of an address.
 type remoteState struct {
-	peer      *peer // nil for an attacker
-	checked   clock.Time
+	peer      *peer      // nil for an attacker
+	consented clock.Time // last check, or packet that only the peer can have sealed
 	validated bool
 	in, out   int // bytes, before it was validated
 }

@@ -317,6 +317,17 @@ func TestStreamEndsWithConsent(t *testing.T) {
 	}
 }
 
+// A peer that sends reports, or media, needs no checks.
+func TestReportsAreConsent(t *testing.T) {
+	st := newStage(t)
+	st.v.unchecking, st.pub.unchecking = true, true
+	st.pass(70 * time.Second)
+	st.flows()
+	if st.closed != 0 {
+		t.Errorf("%d sessions ended", st.closed)
+	}
+}
+
 // When a session ends, so do all its connections.
 func TestStreamsEndWithSession(t *testing.T) {
 	st, v, first := newStreamStage(t, 10<<20)

@@ -152,8 +152,10 @@ func (w *world) arrive(from pkt.Addr, b []byte) {
 		}
 	}
 	if r := w.remotes[from]; r != nil {
-		if r.peer != nil && wire.Classify(b) == wire.ProtoSTUN {
-			r.checked, r.validated = w.net.Now(), true
+		// A check, or what only the peer can have sealed.
+		proto := wire.Classify(b)
+		if r.peer != nil && (proto == wire.ProtoSTUN || r.validated && (proto == wire.ProtoRTP || proto == wire.ProtoRTCP)) {
+			r.consented, r.validated = w.net.Now(), true
 		}
 		if !r.validated {
 			r.in += len(b)
@@ -295,8 +297,8 @@ func (w *world) observe(to pkt.Addr, b []byte) {
 	if proto == wire.ProtoSTUN {
 		return
 	}
-	if !r.validated || w.net.Now().Sub(r.checked) >= 30*time.Second {
-		w.fail("consent", "protocol %d to %v, whose last good check was at %v", proto, to, time.Duration(r.checked))
+	if !r.validated || w.net.Now().Sub(r.consented) >= 30*time.Second {
+		w.fail("consent", "protocol %d to %v, who consented last at %v", proto, to, time.Duration(r.consented))
 	}
 	switch proto {
 	case wire.ProtoRTP:

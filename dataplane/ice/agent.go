@@ -11,10 +11,11 @@ import (
 )
 
 // ConsentTimeout is how long an authenticated check lets us send to an address
-// (RFC 7675 section 5.1).
+// (RFC 7675 section 5.1), and an authentic packet to the selected one: some peers
+// stop checking once they are connected (libnice).
 const ConsentTimeout = 30 * time.Second
 
-// HoldTimeout is how long after a check a peer's address is its own, whoever else
+// HoldTimeout is how long after its consent a peer's address is its own, whoever else
 // sends checks from there: two or three checks of a browser may be lost.
 const HoldTimeout = ConsentTimeout / 2
 
@@ -31,18 +32,18 @@ type Agent struct {
 }
 
 type checkedPath struct {
-	path    pkt.Path
-	checked clock.Time // last authenticated check
+	path      pkt.Path
+	consented clock.Time // last authenticated check, or authentic packet while selected
 }
 
 // Checked records an authenticated check that came over path. The first one
 // selects its path; later ones only make a path known, since a check can be
 // replayed from elsewhere by who overhears it. When all places are taken the
-// path that was checked longest ago, other than the selected one, is forgotten;
+// path whose consent is oldest, other than the selected one, is forgotten;
 // its remote address is returned if no other path has it.
 func (a *Agent) Checked(now clock.Time, path *pkt.Path) (forgotten pkt.Addr, gone bool) {
 	if i, ok := a.find(path); ok {
-		a.paths[i].checked = now
+		a.paths[i].consented = now
 		return pkt.Addr{}, false
 	}
 	if a.count < maxPaths {
@@ -57,17 +58,19 @@ func (a *Agent) Checked(now clock.Time, path *pkt.Path) (forgotten pkt.Addr, gon
 }
 
 // Authentic records that a packet which proves possession of the session's
-// keys came over path, and moves media there if the path has passed a check
-// within ConsentTimeout (RFC 8445 section 8.1.1 leaves the lite agent to follow
-// its peer). It reports whether media moved.
+// keys, and is no replay, came over path. On the selected path that is consent; to
+// another one media moves if that has passed a check within ConsentTimeout (RFC
+// 8445 section 8.1.1 leaves the lite agent to follow its peer). It reports whether
+// media moved.
 //
 //hot:path
 func (a *Agent) Authentic(now clock.Time, path *pkt.Path) (moved bool) {
-	if a.count > 0 && a.paths[a.selected].path == *path {
+	if selected := &a.paths[a.selected]; a.count > 0 && selected.path == *path {
+		selected.consented = now
 		return false
 	}
 	i, ok := a.find(path)
-	if !ok || now.Sub(a.paths[i].checked) >= ConsentTimeout {
+	if !ok || now.Sub(a.paths[i].consented) >= ConsentTimeout {
 		return false
 	}
 	a.selected = uint8(i)
@@ -102,10 +105,11 @@ func (a *Agent) Knows(path *pkt.Path) bool {
 	return ok
 }
 
-// Consents reports whether the selected path has passed a check within
-// ConsentTimeout. Checks of other paths do not count: they may be replays.
+// Consents reports whether the selected path has passed a check, or brought an
+// authentic packet, within ConsentTimeout. Checks of other paths do not count: they
+// may be replays.
 func (a *Agent) Consents(now clock.Time) bool {
-	return a.count > 0 && now.Sub(a.paths[a.selected].checked) < ConsentTimeout
+	return a.count > 0 && now.Sub(a.paths[a.selected].consented) < ConsentTimeout
 }
 
 // Forget takes away what leads to a remote address, other than the selected path.
@@ -123,10 +127,10 @@ func (a *Agent) Forget(remote pkt.Addr) {
 	}
 }
 
-// Holds reports whether media goes to remote and the peer has checked so within
+// Holds reports whether media goes to remote and the peer has consented to it within
 // HoldTimeout.
 func (a *Agent) Holds(now clock.Time, remote pkt.Addr) bool {
-	return a.count > 0 && a.paths[a.selected].path.Remote == remote && now.Sub(a.paths[a.selected].checked) < HoldTimeout
+	return a.count > 0 && a.paths[a.selected].path.Remote == remote && now.Sub(a.paths[a.selected].consented) < HoldTimeout
 }
 
 // Remotes calls f for every remote address that is remembered.
@@ -137,10 +141,10 @@ func (a *Agent) Remotes(f func(pkt.Addr)) {
 }
 
 // Paths calls f for every path that is remembered, with the time since its last
-// check.
+// consent.
 func (a *Agent) Paths(now clock.Time, f func(path *pkt.Path, selected bool, age time.Duration)) {
 	for i := range a.paths[:a.count] {
-		f(&a.paths[i].path, i == int(a.selected), now.Sub(a.paths[i].checked))
+		f(&a.paths[i].path, i == int(a.selected), now.Sub(a.paths[i].consented))
 	}
 }
 
@@ -166,7 +170,7 @@ func (a *Agent) reaches(remote pkt.Addr) bool {
 func (a *Agent) oldest() int {
 	oldest := -1
 	for i := range a.paths {
-		if i != int(a.selected) && (oldest < 0 || a.paths[i].checked < a.paths[oldest].checked) {
+		if i != int(a.selected) && (oldest < 0 || a.paths[i].consented < a.paths[oldest].consented) {
 			oldest = i
 		}
 	}

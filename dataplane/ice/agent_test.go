@@ -69,6 +69,23 @@ func TestAuthenticMoves(t *testing.T) {
 	}
 }
 
+// TestAuthenticConsents: a peer that stopped checking but goes on sending, media or
+// reports, keeps its session for as long as it does so.
+func TestAuthenticConsents(t *testing.T) {
+	var a Agent
+	a.Checked(sec(1), path(1, 1))
+	for s := 1.0; s < 200; s += 20 {
+		if !a.Consents(sec(s)) {
+			t.Fatalf("no consent after %v s", s)
+		}
+		a.Authentic(sec(s), path(1, 1))
+	}
+	a.Authentic(sec(205), path(2, 1)) // never checked: says nothing of the selected path
+	if !a.Consents(sec(210.9)) || a.Consents(sec(211)) {
+		t.Error("consent does not end 30 s after the last packet")
+	}
+}
+
 // TestNoWayBackToStalePath: a path whose check is older than consent allows gets
 // no media, whatever comes from there.
 func TestNoWayBackToStalePath(t *testing.T) {

@@ -246,13 +246,13 @@ type CloseReason uint8
 const (
 	ClosedNoCheck   CloseReason = iota // no authenticated check came in time
 	ClosedNoKeys                       // checks came, but no keys in time
-	ClosedNoConsent                    // the peer stopped checking (RFC 7675 section 5.1)
+	ClosedNoConsent                    // the peer stopped checking, and sending (RFC 7675 section 5.1)
 )
 
 func (r CloseReason) String() string {
 	return [...]string{
 		"no authenticated connectivity check arrived in time",
 		"the DTLS handshake did not end in time",
-		"consent expired: no connectivity check for 30 s",
+		"consent expired: no connectivity check and no authentic packet for 30 s",
 	}[r]
 }

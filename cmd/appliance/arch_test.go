@@ -91,6 +91,7 @@ var policy = []room{
 	{"perf/report", false, "perf/load perf/proc perf/result", "results for people"},
 	{"perf/compare", false, "perf/lab perf/load perf/report perf/result perf/rig perf/scenario perf/stages", "carries scenarios out"},
 	{"perf/soak", false, "perf/load perf/proc perf/rig", "the long run"},
+	{"perf/flood", false, "perf/client perf/lab perf/load perf/proc perf/rig", "attackers beside the load; strangers to the server, so they know none of its packages"},
 	{"perf/cmd/load", false, "perf/load", "the generator's command line"},
 	{"perf/e2e", false, "", "browsers against the binary, through its faces only"},
 }

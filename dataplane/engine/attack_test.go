@@ -10,6 +10,7 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 
+	"sluice/dataplane/clock"
 	"sluice/dataplane/engine"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
@@ -158,6 +159,36 @@ func TestAttack02WrongIntegrityFromNewAddress(t *testing.T) {
 		}
 	}
 	st.flows()
+}
+
+// TestAttack02ChecksAtTheWrongShard: checks that one shard has for another leave
+// room for the media that does.
+func TestAttack02ChecksAtTheWrongShard(t *testing.T) {
+	e := engine.New(engine.Config{Shard: 0, Shards: 2, Sessions: 1, Streams: 1, Seed: 1, NTPOrigin: ntpOrigin}, engine.DefaultSettings())
+	now := clock.Time(time.Second)
+	peer := pkt.Path{Remote: pkt.Addr{Port: 1}, Local: local}
+	e.HandleRelay(now, 1, &engine.Relay{Kind: engine.RelayOwner, Path: peer})
+	for e.PollTransmit(pkt.NewBatch(make([]byte, 8<<10), 8)) {
+	}
+	for i := range 1000 {
+		from := pkt.Path{Remote: pkt.Addr{Port: uint16(1000 + i)}, Local: local}
+		e.HandleDatagrams(now, []pkt.Datagram{{Path: from, Arrived: now, Data: bindingRequest("Bufrag-1", "wrong", uint64(i))}})
+	}
+	if e.Counters.Drops[wire.DropRelayFull] == 0 {
+		t.Fatal("all checks found room: this is no flood")
+	}
+	for range 50 {
+		e.HandleDatagrams(now, []pkt.Datagram{{Path: peer, Arrived: now, Data: append([]byte{0x80, 96}, make([]byte, 1200)...)}})
+	}
+	media := 0
+	for m := (engine.Relay{}); e.PollRelay(1, &m); {
+		if m.Path.Remote == peer.Remote && wire.Classify(m.Data) == wire.ProtoRTP {
+			media++
+		}
+	}
+	if media != 50 {
+		t.Errorf("%d of 50 packets of media were passed on", media)
+	}
 }
 
 // TestAttack03ReplayFromElsewhere: a check, a SRTCP compound and media that were

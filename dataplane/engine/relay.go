@@ -176,6 +176,9 @@ func (e *Engine) markRemotes(r *route) {
 	}
 }
 
+// crowded reports whether only what comes from known addresses may be added.
+func (o *outbox) crowded() bool { return len(o.queue) >= maxOutbox/4 || len(o.buf) >= outboxBytes/4 }
+
 // relay queues a small message; data is copied.
 func (e *Engine) relay(shard int, m Relay, data []byte) wire.Drop {
 	o := &e.outboxes[shard]

@@ -139,13 +139,17 @@ func (e *Engine) forgetRemote(h pkt.Handle, remote pkt.Addr) {
 	}
 }
 
-// stunElsewhere passes a check on to the shard that its ufrag names. An unknown
-// ufrag gets no answer: it would tell who is there, to whoever asks. A
+// stunElsewhere passes a check on to the shard that its ufrag names, unless it
+// would crowd out media: anyone can send checks, and an honest one is sent again.
+// An unknown ufrag gets no answer: it would tell who is there, to whoever asks. A
 // connection is with its owner already.
 func (e *Engine) stunElsewhere(d *pkt.Datagram, ufrag []byte, landed int) wire.Drop {
 	shard, ok := ice.UfragShard(ufrag)
 	if !ok || d.Path.Remote.Stream() || shard == e.cfg.Shard || shard >= e.cfg.Shards || landed != e.cfg.Shard {
 		return wire.DropSTUNUnknownUser
+	}
+	if e.outboxes[shard].crowded() {
+		return wire.DropRelayFull
 	}
 	return e.relayDatagram(shard, d)
 }

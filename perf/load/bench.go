@@ -146,6 +146,10 @@ func (b *Bench) Join(ctx context.Context, full bool) (*Viewer, error) {
 // AwaitMedia waits until the viewer got a keyframe.
 func (b *Bench) AwaitMedia(ctx context.Context, v *Viewer) error { return v.await(ctx) }
 
+// Publisher is the connection of the first publisher, to be looked at: its addresses and what the server answered are what an attacker
+// on the way would know.
+func (b *Bench) Publisher() *client.Conn { return b.pubs[0].conn }
+
 // Leave ends a viewer's session.
 func (b *Bench) Leave(ctx context.Context, v *Viewer) error { return v.leave(ctx, b.hub) }
 

@@ -207,6 +207,12 @@ func (s *Server) Profile(ctx context.Context, seconds int) ([]byte, error) {
 
 // Goroutines reads the go_goroutines metric; it is 0 for a server that has no admin listener.
 func (s *Server) Goroutines() (int, error) {
+	n, err := s.Metric("go_goroutines")
+	return int(n), err
+}
+
+// Metric reads one series of /metrics, as it is written there with its labels; it is 0 for a server that has no admin listener.
+func (s *Server) Metric(series string) (float64, error) {
 	if s.admin == "" {
 		return 0, nil
 	}
@@ -215,19 +221,18 @@ func (s *Server) Goroutines() (int, error) {
 		return 0, err
 	}
 	defer resp.Body.Close()
-	return goroutines(resp.Body)
+	return metric(resp.Body, series)
 }
 
-func goroutines(metrics io.Reader) (int, error) {
+func metric(metrics io.Reader, series string) (float64, error) {
 	lines := bufio.NewScanner(metrics)
 	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), "go_goroutines "); ok {
-			n, err := strconv.ParseFloat(value, 64)
-			return int(n), err
+		if value, ok := strings.CutPrefix(lines.Text(), series+" "); ok {
+			return strconv.ParseFloat(value, 64)
 		}
 	}
 	if err := lines.Err(); err != nil {
 		return 0, err
 	}
-	return 0, fmt.Errorf("/metrics has no go_goroutines")
+	return 0, fmt.Errorf("/metrics has no %s", series)
 }

@@ -5,12 +5,12 @@ import (
 	"testing"
 )
 
-func TestGoroutines(t *testing.T) {
-	n, err := goroutines(strings.NewReader("# TYPE go_goroutines gauge\ngo_goroutines 42\ngo_info 1\n"))
+func TestMetric(t *testing.T) {
+	n, err := metric(strings.NewReader("# TYPE go_goroutines gauge\ngo_goroutines 42\ngo_info 1\n"), "go_goroutines")
 	if err != nil || n != 42 {
-		t.Fatalf("goroutines = %d, %v", n, err)
+		t.Fatalf("metric = %v, %v", n, err)
 	}
-	if _, err := goroutines(strings.NewReader("go_info 1\n")); err == nil {
+	if _, err := metric(strings.NewReader("go_info 1\n"), "go_goroutines"); err == nil {
 		t.Fatal("a text without the metric was accepted")
 	}
 }

@@ -396,3 +396,22 @@ func TestGetAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// What is wrong with a secret is said without it: errors go to logs.
+func TestErrorsKeepSecrets(t *testing.T) {
+	var table Table
+	short := func(s string) error {
+		if s != "" {
+			return errors.New("is too short")
+		}
+		return nil
+	}
+	table.Text(Decl{Path: "secret", Mode: WO, Check: short, Since: "0.1", Doc: "Secret."})
+	table.List(Decl{Path: "secrets", Mode: WO, Check: short, Since: "0.1", Doc: "Secrets."})
+	tree := NewTree(&table)
+	for _, path := range []string{"secret", "secrets"} {
+		if err := tree.Set(path, "hunter2"); err == nil || err.Error() != path+": what was written is too short" {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}

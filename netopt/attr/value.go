@@ -99,10 +99,14 @@ func (d *Decl) check(s string) *Error {
 	if d.Check == nil {
 		return nil
 	}
-	if err := d.Check(s); err != nil {
-		return fail(EINVAL, d.Path, "%s %v", quote(s), err)
+	err := d.Check(s)
+	switch {
+	case err == nil:
+		return nil
+	case d.Mode == WO: // a secret; errors go to logs
+		return fail(EINVAL, d.Path, "what was written %v", err)
 	}
-	return nil
+	return fail(EINVAL, d.Path, "%s %v", quote(s), err)
 }
 
 // Initial returns the default as text.

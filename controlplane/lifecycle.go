@@ -45,6 +45,7 @@ func (s *Service) Close() { s.closed.Do(s.close) }
 
 func (s *Service) close() {
 	close(s.stop)
+	s.unfollow()
 	s.mu.Lock()
 	s.draining = true
 	var ids []msg.SessionID

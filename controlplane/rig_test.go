@@ -28,6 +28,7 @@ import (
 
 	"sluice/bpf/steer"
 	"sluice/controlplane"
+	"sluice/controlplane/auth"
 	"sluice/controlplane/keying"
 	"sluice/controlplane/whip"
 	"sluice/dataplane"
@@ -44,6 +45,7 @@ type rig struct {
 	tree    *attr.Tree
 	service *controlplane.Service
 	url     string
+	token   string // sent with offers unless empty
 	feeds   uint64 // made so far: no two send the same
 }
 
@@ -61,7 +63,7 @@ func start(t *testing.T, sets ...string) *rig { return startAt(t, place{}, sets.
 func startAt(t *testing.T, at place, sets ...string) *rig {
 	t.Helper()
 	before := census()
-	r := &rig{T: t, tree: attr.NewTree(&controlplane.Attrs, &dataplane.Attrs, &keying.Attrs, &whip.Attrs)}
+	r := &rig{T: t, tree: attr.NewTree(&controlplane.Attrs, &auth.Attrs, &dataplane.Attrs, &keying.Attrs, &whip.Attrs)}
 	for _, set := range append([]string{"dataplane/shards=2", "dataplane/pin=0"}, sets...) {
 		path, value, _ := strings.Cut(set, "=")
 		if err := r.tree.Set(path, value); err != nil {
@@ -156,7 +158,7 @@ func (r *rig) get(path string) string {
 func (r *rig) metric(path string) int {
 	r.Helper()
 	sample := r.tree.Sample()
-	for _, table := range []*attr.Table{&controlplane.Attrs, &dataplane.Attrs, &keying.Attrs} {
+	for _, table := range []*attr.Table{&controlplane.Attrs, &auth.Attrs, &dataplane.Attrs, &keying.Attrs} {
 		for _, d := range table.Decls() {
 			name, ok := strings.CutPrefix(path, d.Path)
 			if !ok || !d.Kind.Metric() {
@@ -195,10 +197,14 @@ type refusal struct {
 // post sends an offer; it returns the answer and the session's URL, or a refusal.
 func (r *rig) post(path, offer string) (answer, session string, refused *refusal) {
 	r.Helper()
-	resp, err := http.Post(r.url+path, "application/sdp", strings.NewReader(offer))
-	if err != nil {
-		r.Fatal(err)
+	req, err := http.NewRequest("POST", r.url+path, strings.NewReader(offer))
+	must(r.T, err)
+	req.Header.Set("Content-Type", "application/sdp")
+	if r.token != "" {
+		req.Header.Set("Authorization", "Bearer "+r.token)
 	}
+	resp, err := http.DefaultClient.Do(req)
+	must(r.T, err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
@@ -281,7 +287,8 @@ var (
 type settings struct {
 	profile dtls.SRTPProtectionProfile // the only one offered
 	ipv6    bool
-	tcp     bool // has no UDP
+	tcp     bool           // has no UDP
+	socket  net.PacketConn // nil for one of pion's
 	noRTX   bool
 	bare    bool // no interceptors: what the wire brings, tests see
 	patient bool // does not repeat its part of the DTLS handshake
@@ -324,6 +331,11 @@ func api(t *testing.T, set settings, codecs []media) *webrtc.API {
 		t.Cleanup(func() { mux.Close() })
 		s.SetICEUDPMux(mux)
 		s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP6})
+	}
+	if set.socket != nil {
+		mux := webrtc.NewICEUDPMux(nil, set.socket)
+		t.Cleanup(func() { mux.Close() })
+		s.SetICEUDPMux(mux)
 	}
 	if set.profile != 0 {
 		s.SetSRTPProtectionProfiles(set.profile)

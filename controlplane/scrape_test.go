@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/controlplane"
+	"sluice/controlplane/auth"
 	"sluice/controlplane/keying"
 	"sluice/dataplane"
 	"sluice/netopt/attr"
@@ -58,7 +59,7 @@ func TestSessionsAddNoSeries(t *testing.T) {
 // BenchmarkScrape measures a scrape of a service with 2,000 sessions that wait for
 // their peers: bytes, and CPU of the whole process, shards included.
 func BenchmarkScrape(b *testing.B) {
-	tree := attr.NewTree(&controlplane.Attrs, &dataplane.Attrs, &keying.Attrs)
+	tree := attr.NewTree(&controlplane.Attrs, &auth.Attrs, &dataplane.Attrs, &keying.Attrs)
 	for path, value := range map[string]string{
 		"limits/pending_sessions": "65536", "dataplane/setup_timeout_ms": "300000", "dataplane/shards": "2", "dataplane/pin": "0",
 	} {

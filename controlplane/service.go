@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/controlplane/auth"
 	"sluice/controlplane/keying"
 	"sluice/controlplane/registry"
 	"sluice/controlplane/sdp"
@@ -50,6 +51,9 @@ type Service struct {
 	feedSerial   uint64
 	feedsRefused uint64
 
+	gate     gate
+	unfollow func() // ends the gate's look at the tree
+
 	refused [len(refusals)]atomic.Uint64
 	stop    chan struct{} // closed by Close
 	closed  sync.Once
@@ -64,6 +68,7 @@ type peer struct {
 	tagged sdp.Tagged
 
 	session   *registry.Session
+	grant     *auth.Grant   // by which it may be, nil for one that nobody asked for
 	offered   *counterOffer // that waits for its answer, nil for none
 	feed      *sse.Feed     // nil for none
 	feedName  string
@@ -73,7 +78,7 @@ type peer struct {
 // Config of a service. All fields are needed, Steering where steer/mode may be
 // switched on.
 type Config struct {
-	Tree     *attr.Tree // holds Attrs, dataplane.Attrs and keying.Attrs
+	Tree     *attr.Tree // holds Attrs, auth.Attrs, dataplane.Attrs and keying.Attrs
 	Log      *slog.Logger
 	Listen   netip.AddrPort // the media port
 	Steering dataplane.Attacher
@@ -120,8 +125,10 @@ func Start(c Config) (*Service, error) {
 	}
 	limitMemory(c.Tree)
 	s.followDeadlines()
+	s.followRules()
 	c.Tree.Collect(s.keyer.Collect)
 	c.Tree.Collect(s.collect)
+	c.Tree.Collect(s.collectGate)
 	go s.measure()
 	return s, nil
 }

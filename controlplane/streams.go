@@ -45,6 +45,7 @@ func (s *Service) measure() {
 		case <-s.stop:
 			return
 		case now := <-tick.C:
+			s.lookAtKeys()
 			s.read(now, s.plane.Inspect())
 			tidy.turn(s.keyer.Stats().Started)
 		}

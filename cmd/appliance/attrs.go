@@ -9,6 +9,7 @@ import (
 
 	"sluice/controlplane"
 	"sluice/controlplane/admin"
+	"sluice/controlplane/auth"
 	"sluice/controlplane/certs"
 	"sluice/controlplane/events"
 	"sluice/controlplane/keying"
@@ -64,7 +65,7 @@ var (
 // tables returns every declaration of the appliance.
 func tables() []*attr.Table {
 	return []*attr.Table{
-		&attrs, &controlplane.Attrs, &dataplane.Attrs, &keying.Attrs, &host.Attrs, &hostmetrics.Attrs, &events.Attrs, &certs.Attrs, &whip.Attrs,
+		&attrs, &controlplane.Attrs, &auth.Attrs, &dataplane.Attrs, &keying.Attrs, &host.Attrs, &hostmetrics.Attrs, &events.Attrs, &certs.Attrs, &whip.Attrs,
 		&admin.Attrs, &config.Attrs,
 	}
 }

@@ -250,14 +250,28 @@ func (a *appliance) servePublic() error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler())
-	whip.Register(mux, a.service, a.tree, whip.Info{Version: version, HTTPSURL: a.httpsURL})
+	whip.Register(mux, a.service, a.tree, whip.Info{Version: version, Exposed: a.exposed(), HTTPSURL: a.httpsURL})
 	if err := a.serveTLS(listener.Addr(), mux); err != nil {
 		listener.Close()
 		return err
 	}
 	a.serve(listener, mux)
+	if a.exposed() && a.service.Open() {
+		a.log.Warn("everyone who reaches this machine may publish and watch: set auth/publish_tokens and auth/watch_tokens (* lets everyone), or listen on 127.0.0.1", "event", "unprotected")
+	}
 	a.log.Info("ready", "open", "http://"+reachable(listener.Addr())+"/")
 	return nil
+}
+
+// exposed reports whether other machines reach the public handlers.
+func (a *appliance) exposed() bool {
+	for _, listen := range []string{httpListen.Get(a.tree), httpsListen.Get(a.tree)} {
+		own := listen != "off" && (!strings.HasPrefix(listen, ":") || listen == httpListen.Get(a.tree)) // HTTPS without an address is where HTTP is
+		if addr, err := parseListen(listen); own && err == nil && !addr.Addr().IsLoopback() {
+			return true
+		}
+	}
+	return false
 }
 
 // serveTLS serves the public handlers over HTTPS too. A port that is taken is no

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"sluice/controlplane"
+	"sluice/controlplane/auth"
 	"sluice/controlplane/httpd"
 	"sluice/controlplane/registry"
 	"sluice/controlplane/sdp"
@@ -16,8 +17,15 @@ import (
 func refuse(w http.ResponseWriter, err error) {
 	var bad *sdp.Error
 	var mismatch *sdp.Mismatch
+	var refusal *auth.Refusal
 	status, title, retry := http.StatusInternalServerError, "", 0
 	switch {
+	case errors.As(err, &refusal):
+		w.Header().Set("WWW-Authenticate", refusal.Challenge())
+		httpd.Problem(w, refusal.Status(), "", refusal.Detail)
+		return
+	case err == controlplane.ErrRevoked:
+		status = http.StatusForbidden
 	case errors.As(err, &bad):
 		status, title = http.StatusBadRequest, "Offer not usable"
 	case errors.As(err, &mismatch):

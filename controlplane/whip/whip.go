@@ -18,6 +18,7 @@ import (
 	"strconv"
 
 	"sluice/controlplane"
+	"sluice/controlplane/auth"
 	"sluice/controlplane/httpd"
 	"sluice/netopt/attr"
 )
@@ -31,6 +32,7 @@ const maxOffer = 64 << 10
 // Info is what the page is told beside the streams.
 type Info struct {
 	Version  string
+	Exposed  bool                         // other machines reach the listener
 	HTTPSURL func(r *http.Request) string // where the same page is over HTTPS, "" for nowhere
 }
 
@@ -52,7 +54,7 @@ type handler struct {
 // The tree holds Attrs.
 func Register(mux *http.ServeMux, service *controlplane.Service, tree *attr.Tree, info Info) {
 	h := &handler{service, tree, info}
-	for _, p := range []protocol{{"/whip/", service.Publish, false}, {"/whep/", service.Subscribe, true}} {
+	for _, p := range []protocol{{"/whip/", service.Publish, auth.Publish}, {"/whep/", service.Subscribe, auth.Watch}} {
 		mux.Handle(p.prefix+"{stream}", cors(h.endpoint(p)))
 		mux.Handle(p.prefix+"{stream}/{session}", cors(h.session()))
 	}
@@ -63,9 +65,9 @@ func Register(mux *http.ServeMux, service *controlplane.Service, tree *attr.Tree
 
 // protocol is WHIP or WHEP.
 type protocol struct {
-	prefix string // of paths
-	create func(stream string, source netip.Addr, offer []byte) (*controlplane.Session, error)
-	egress bool // the peer is a viewer
+	prefix    string // of paths
+	create    func(stream string, source netip.Addr, offer []byte) (*controlplane.Session, error)
+	direction auth.Direction // of what the peer does
 }
 
 // methods serves a resource by method, and says which there are. What it has for
@@ -113,7 +115,7 @@ func cors(h methods) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		head := w.Header()
 		head.Set("Access-Control-Allow-Origin", "*")
-		head.Set("Access-Control-Expose-Headers", "Location, ETag, Link, Retry-After, Accept-Post, Accept-Patch")
+		head.Set("Access-Control-Expose-Headers", "Location, ETag, Link, Retry-After, Accept-Post, Accept-Patch, WWW-Authenticate")
 		if r.Method == http.MethodOptions {
 			head.Set("Access-Control-Allow-Methods", h.allow())
 			head.Set("Access-Control-Allow-Headers", "Content-Type, Authorization, If-Match")
@@ -133,7 +135,7 @@ func (h *handler) endpoint(p protocol) methods {
 	return methods{
 		http.MethodGet: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Accept-Post", offerType)
-			if p.egress { // by this, players know an endpoint (draft-ietf-wish-whep, "WHEP Endpoint URL Discoverability")
+			if p.direction == auth.Watch { // by this, players know an endpoint (draft-ietf-wish-whep, "WHEP Endpoint URL Discoverability")
 				w.Header().Set("Content-Type", offerType)
 				w.Header().Set("Content-Length", "0")
 				return
@@ -142,7 +144,10 @@ func (h *handler) endpoint(p protocol) methods {
 		},
 		http.MethodOptions: func(w http.ResponseWriter, r *http.Request) {
 			// Not for a preflight, which browsers send and pages cannot read (RFC 9725 section 4.6).
-			if r.Header.Get("Access-Control-Request-Method") == "" {
+			if r.Header.Get("Access-Control-Request-Method") != "" {
+				return
+			}
+			if _, err := h.authorize(r, p); err == nil { // credentials are among them
 				h.linkServers(w.Header())
 			}
 		},
@@ -167,6 +172,11 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, p protocol) {
 		httpd.Problem(w, http.StatusBadRequest, "Invalid stream name", fmt.Sprintf("The name %.80q %v.", stream, err))
 		return
 	}
+	grant, err := h.authorize(r, p)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
 	if contentType(r) != offerType {
 		w.Header().Set("Accept-Post", offerType)
 		httpd.Problem(w, http.StatusUnsupportedMediaType, "", "Send the offer with Content-Type: "+offerType+".")
@@ -177,6 +187,9 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, p protocol) {
 		return
 	}
 	session, err := p.create(stream, h.source(r), offer)
+	if err == nil {
+		err = h.service.Guard(session.Token, grant)
+	}
 	if err != nil {
 		refuse(w, err)
 		return
@@ -185,7 +198,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, p protocol) {
 	head.Set("Location", location)
 	head.Set("ETag", session.ETag)
 	h.linkServers(head)
-	if p.egress {
+	if p.direction == auth.Watch {
 		linkEvents(head, location)
 	}
 	head.Set("Cache-Control", "no-store")
@@ -197,6 +210,11 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, p protocol) {
 	}
 	w.WriteHeader(status)
 	w.Write(session.Answer) // a client that went away has no one to tell
+}
+
+// authorize says by what a request may make sessions of an endpoint.
+func (h *handler) authorize(r *http.Request, p protocol) (auth.Grant, error) {
+	return h.service.Authorize(r.Header.Values("Authorization"), r.PathValue("stream"), p.direction)
 }
 
 // contentType returns the media type of a request's body, "" for none.
@@ -247,8 +265,9 @@ func (h *handler) streams(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	json.NewEncoder(w).Encode(struct {
-		Streams  []controlplane.StreamInfo `json:"streams"`
-		Version  string                    `json:"version"`
-		HTTPSURL string                    `json:"https_url"`
-	}{h.service.Streams(), h.info.Version, h.info.HTTPSURL(r)})
+		Streams     []controlplane.StreamInfo `json:"streams"`
+		Version     string                    `json:"version"`
+		HTTPSURL    string                    `json:"https_url"`
+		Unprotected bool                      `json:"unprotected"` // whoever reaches the server may publish and watch, and not only this machine does
+	}{h.service.Streams(), h.info.Version, h.info.HTTPSURL(r), h.info.Exposed && h.service.Open()})
 }

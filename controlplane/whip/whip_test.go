@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"sluice/controlplane"
+	"sluice/controlplane/auth"
 	"sluice/controlplane/httpd"
 	"sluice/controlplane/keying"
 	"sluice/dataplane"
@@ -45,7 +46,7 @@ func (s *server) metric(path string) string {
 // start starts a server with attributes of the test's, "PATH=VALUE".
 func start(t *testing.T, sets ...string) *server {
 	t.Helper()
-	tree := attr.NewTree(&controlplane.Attrs, &dataplane.Attrs, &keying.Attrs, &Attrs)
+	tree := attr.NewTree(&controlplane.Attrs, &auth.Attrs, &dataplane.Attrs, &keying.Attrs, &Attrs)
 	for _, set := range append([]string{"dataplane/shards=1", "dataplane/pin=0"}, sets...) {
 		path, value, _ := strings.Cut(set, "=")
 		if err := tree.Set(path, value); err != nil {

@@ -2,10 +2,11 @@
 
 import { CardList } from "./cards.js";
 import { byId, setText } from "./dom.js";
-import { clearHash, readHash } from "./hash.js";
+import { clearHash, keepToken, readHash } from "./hash.js";
 import { Player } from "./player.js";
 import { Publisher } from "./publisher.js";
 import { followStreams } from "./streams.js";
+import { onToken } from "./token.js";
 import { showTools } from "./tools.js";
 
 const cards = new CardList(byId("streams"));
@@ -21,6 +22,7 @@ let live = new Set();
 let undecided = true; // until someone or some link chose, the first live stream is shown
 
 function obey() {
+  keepToken();
   const { watch, publish, source, codec } = readHash();
   if (watch === null && publish === null) return;
   undecided = false;
@@ -42,11 +44,13 @@ function onStatus(status) {
   if (live.has(player.name) && !before.has(player.name)) player.wake();
   cards.show(streams, player.name);
   publisher.offerSecurePage(status.https_url);
+  byId("unprotected").hidden = !status.unprotected;
   byId("no-streams").hidden = streams.length > 0;
   setText(byId("version"), status.version);
   setText(byId("server-state"), "");
 }
 
+onToken(() => player.name !== null && player.watch(player.name));
 addEventListener("hashchange", obey);
 addEventListener("pagehide", () => {
   player.stop();

@@ -1,6 +1,7 @@
 // One WHIP (RFC 9725) or WHEP session: offer, POST, answer; later DELETE.
 
 import { refusalOf } from "./problem.js";
+import { authorization } from "./token.js";
 
 const gatherLimit = 300; // ms; a host without a path to some resolver would wait for seconds
 const answerLimit = 10_000; // ms
@@ -25,7 +26,7 @@ export async function openSession(pc, url) {
   await gathered(pc);
   const response = await fetch(url, {
     method: "POST",
-    headers: { "Content-Type": "application/sdp" },
+    headers: { "Content-Type": "application/sdp", ...authorization() },
     body: pc.localDescription.sdp,
     signal: AbortSignal.timeout(answerLimit),
   });

@@ -64,3 +64,26 @@ func TestLimitBehindProxy(t *testing.T) {
 	post("b", "203.0.113.1").problem(429, "limits/pending_sessions")
 	post("b", "203.0.113.2").created()
 }
+
+// FuzzSource holds that nothing a client writes into X-Forwarded-For changes
+// whose its request is, whether it comes by the proxy or not.
+func FuzzSource(f *testing.F) {
+	for _, seed := range []string{"", ",", "198.51.100.7", "192.0.2.1, 192.0.2.1", "[::1]:80", "::ffff:192.0.2.1%x", "192.0.2.1,", "\x00"} {
+		f.Add(seed)
+	}
+	tree := attr.NewTree(&Attrs)
+	if err := tree.Set("http/trusted_proxies", "192.0.2.1"); err != nil {
+		f.Fatal(err)
+	}
+	h := &handler{tree: tree}
+	f.Fuzz(func(t *testing.T, written string) {
+		r := httptest.NewRequest("POST", "/whip/live", nil)
+		for remote, header := range map[string]string{"203.0.113.9:5": written, "192.0.2.1:5": written + ", 203.0.113.9"} {
+			r.RemoteAddr = remote
+			r.Header.Set("X-Forwarded-For", header)
+			if got := h.source(r).String(); got != "203.0.113.9" {
+				t.Fatalf("from %s with %q it is %s", remote, header, got)
+			}
+		}
+	})
+}

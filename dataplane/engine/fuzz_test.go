@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"strconv"
 	"testing"
 	"time"
 
@@ -37,6 +38,7 @@ type fuzzPeer struct {
 	index uint64
 	rtcp  uint32
 	path  pkt.Path
+	ufrag string
 }
 
 const fuzzRoute = msg.RouteID(9)
@@ -77,9 +79,9 @@ func (f *fuzzer) step() {
 		}
 	case 3:
 		f.serial++
-		f.datagram(shard, p, bindingRequest(ufragOf(p.id.Shard(), i), "password", f.serial))
+		f.datagram(shard, p, bindingRequest(p.ufrag, "password", f.serial))
 	case 4:
-		p.path.Remote.Port = uint16(f.byte() & 7)
+		f.around(i, p)
 	case 5:
 		f.now = f.now.Add(time.Duration(f.byte()) * 5 * time.Millisecond)
 		for _, e := range f.engines {
@@ -108,6 +110,60 @@ func (f *fuzzer) step() {
 	f.drain()
 }
 
+// around changes what is around a peer: its address, its connection, its
+// credentials, and what the engines were told.
+func (f *fuzzer) around(i int, p *fuzzPeer) {
+	v := f.byte()
+	low, owner := v&7, f.engines[p.id.Shard()]
+	switch v >> 3 & 7 {
+	case 0:
+		p.path.Remote.Port, p.path.Remote.Conn = uint16(low), 0
+	case 1:
+		p.path.Remote.Conn = uint32(low)
+	case 2:
+		if p.path.Remote.Stream() {
+			owner.StreamWritable(f.now, p.path.Remote)
+		}
+	case 3:
+		if p.path.Remote.Stream() {
+			owner.StreamGone(f.now, p.path.Remote)
+			p.path.Remote.Conn++ // the name of a connection that is gone does not come again
+		}
+	case 4:
+		if p.there {
+			f.serial++
+			p.ufrag = ufragOf(p.id.Shard(), i) + strconv.Itoa(int(f.serial))
+			f.command(p, msg.RestartICE{ID: p.id, Ufrag: p.ufrag, Pwd: "password"})
+		}
+	case 5:
+		for _, e := range f.engines {
+			e.SetSteering(low&1 != 0)
+		}
+	case 6:
+		f.configure(low)
+	case 7:
+		f.command(p, msg.SetDeadlines{Route: fuzzRoute, Deadlines: msg.Deadlines{
+			Budget: time.Duration(low&3) * time.Millisecond, LateDrop: time.Duration(low>>1) * time.Millisecond}})
+	}
+}
+
+// configure gives the engines settings that differ from the defaults by bits.
+func (f *fuzzer) configure(bits byte) {
+	set := engine.DefaultSettings()
+	if bits&1 != 0 {
+		set.MTU, set.TrainMax, set.TrainHold = 576, 2, 5*time.Millisecond
+	}
+	if bits&2 != 0 {
+		set.GOPBytes, set.HistoryPackets, set.ResendPerSecond, set.ForgedPerSecond = 0, 64, 1, 1
+	}
+	if bits&4 != 0 {
+		set.ShortTails, set.PadMax, set.StreamLag = true, 0, time.Millisecond
+	}
+	for _, e := range f.engines {
+		e.Configure(set)
+	}
+}
+
 func (f *fuzzer) route(i int, e *engine.Engine, home int) {
 	e.HandleCommand(f.now, msg.AddRoute{Route: fuzzRoute, Kind: msg.Video, Codec: codec.H264, ClockRate: 90000, Home: home, Shards: 3})
 	e.HandleCommand(f.now, msg.AddRoute{Route: fuzzRoute + 1, Kind: msg.Audio, Codec: codec.Opus, ClockRate: 48000, Home: home, Shards: 3})
@@ -124,7 +180,8 @@ func (f *fuzzer) join(i int, p *fuzzPeer) {
 	}
 	f.serial++
 	shard := int(f.byte()) % 2
-	*p = fuzzPeer{id: msg.NewSessionID(shard, f.serial), there: true, path: p.path}
+	*p = fuzzPeer{id: msg.NewSessionID(shard, f.serial), there: true, path: p.path, ufrag: ufragOf(shard, i)}
+	p.path.Remote.Conn = 0 // a connection belongs to one shard
 	p.keys = msg.Keys{Profile: []msg.Profile{msg.ProfileAES128GCM, msg.ProfileAES128CMSHA180}[f.serial%2], Local: msg.MasterKey{Key: [32]byte{byte(f.serial)}}}
 	var err error
 	if p.sends, err = srtp.NewContext(&msg.Keys{Profile: p.keys.Profile, Local: p.keys.Remote, Remote: p.keys.Local}, &srtp.Scratch{}); err != nil {
@@ -132,7 +189,7 @@ func (f *fuzzer) join(i int, p *fuzzPeer) {
 	}
 	feedback := msg.Feedback{NACK: true, PLI: true, FIR: true, TransportCC: true}
 	ids := wire.ExtIDs{wire.ExtMID: 1, wire.ExtTransportCC: 2, wire.ExtAudioLevel: 3, wire.ExtColorSpace: 4}
-	add := msg.AddSession{ID: p.id, Ufrag: ufragOf(shard, i), Pwd: "password"}
+	add := msg.AddSession{ID: p.id, Ufrag: p.ufrag, Pwd: "password"}
 	if i%2 == 0 {
 		add.Receive = []msg.Receive{
 			{Route: fuzzRoute, Kind: msg.Video, Codec: codec.H264, ClockRate: 90000, MID: "0", PT: 96, RTXPT: 97, ExtIDs: ids, Feedback: feedback},
@@ -147,9 +204,10 @@ func (f *fuzzer) join(i int, p *fuzzPeer) {
 	f.command(p, add)
 }
 
-// media sends an authentic packet whose header and payload the script wrote.
+// media sends an authentic packet whose header and payload the script wrote,
+// maybe before the engine has the keys.
 func (f *fuzzer) media(shard int, p *fuzzPeer) {
-	if !p.keyed {
+	if p.sends == nil {
 		return
 	}
 	b := f.bytes(20 + int(f.byte()))
@@ -168,7 +226,7 @@ func (f *fuzzer) media(shard int, p *fuzzPeer) {
 
 // report sends an authentic compound that the script wrote.
 func (f *fuzzer) report(shard int, p *fuzzPeer) {
-	if !p.keyed {
+	if p.sends == nil {
 		return
 	}
 	b := f.bytes(12 + int(f.byte()))
@@ -181,6 +239,9 @@ func (f *fuzzer) report(shard int, p *fuzzPeer) {
 }
 
 func (f *fuzzer) datagram(shard int, p *fuzzPeer, b []byte) {
+	if p.path.Remote.Stream() {
+		shard = p.id.Shard() // the shell has seen to that
+	}
 	e := f.engines[shard]
 	sum := drops(e)
 	e.HandleDatagrams(f.now, []pkt.Datagram{{Path: p.path, Arrived: f.now, Data: b}})
@@ -200,6 +261,10 @@ func (f *fuzzer) drain() {
 				f.engines[1-i].HandleRelay(f.now, i, &m)
 			}
 			for ev := msg.Event(nil); e.PollEvent(&ev); {
+			}
+			for a := (pkt.Addr{}); e.PollHangup(&a); {
+			}
+			for s := (engine.Steer{}); e.PollSteer(&s); {
 			}
 		}
 	}
@@ -221,9 +286,15 @@ func FuzzEngine(f *testing.F) {
 	pli := []byte{0x1b, 0, 0, 0x81, 6, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1}
 	inject := []byte{0x0d, 0, 14, 0x80, 111, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 7, 7}
 	later := []byte{0x05, 0, 30}
+	around := func(peer, kind, low byte) []byte { return []byte{peer<<4 | 4, 0, kind<<3 | low} }
+	check := []byte{0x13, 1}
 	f.Add(bytes.Join([][]byte{joined, video, audio, later, nack, pli, report, video, later, later}, nil))
 	f.Add(bytes.Join([][]byte{joined, video, again, exts, later, video, video, nack, {0x1f, 0}, video, {0x06, 0, 200}}, nil))
 	f.Add(bytes.Join([][]byte{{0x10, 0, 1}, {0x13, 0}, {0x12, 0}, inject, inject, later, {0x11, 0}, {0x0e, 0, 3, 22, 1, 1}}, nil))
+	byTCP := bytes.Join([][]byte{around(1, 1, 1), check, video, audio, around(1, 2, 0), later, video, around(1, 3, 0), check, video, later}, nil)
+	f.Add(append(bytes.Clone(joined), byTCP...))
+	f.Add(bytes.Join([][]byte{joined, around(1, 4, 0), around(1, 0, 5), check, video, around(0, 5, 1), {0x03, 1}, video, around(0, 5, 0), later, video}, nil))
+	f.Add(bytes.Join([][]byte{{0x00, 0, 0, 0x10, 0, 1, 0x03, 0}, video, audio, report, {0x02, 0}, check, {0x12, 0}, around(0, 6, 3), video, around(1, 7, 3), later, video, around(0, 6, 4), video, nack}, nil))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		if len(script) > 4096 {
 			return

@@ -69,6 +69,9 @@ func Overhear(from, to netip.AddrPort, fits func([]byte) bool) ([]byte, error) {
 	b := make([]byte, maxDatagram)
 	for {
 		n, err := unix.Read(fd, b)
+		if err == unix.EINTR { // a signal of Go's scheduler; with SO_RCVTIMEO the call does not go on by itself (signal(7))
+			continue
+		}
 		if err != nil {
 			return nil, os.NewSyscallError("read", err)
 		}

@@ -265,13 +265,17 @@ func (a *appliance) servePublic() error {
 
 // exposed reports whether other machines reach the public handlers.
 func (a *appliance) exposed() bool {
-	for _, listen := range []string{httpListen.Get(a.tree), httpsListen.Get(a.tree)} {
-		own := listen != "off" && (!strings.HasPrefix(listen, ":") || listen == httpListen.Get(a.tree)) // HTTPS without an address is where HTTP is
-		if addr, err := parseListen(listen); own && err == nil && !addr.Addr().IsLoopback() {
-			return true
-		}
+	plain, secure := httpListen.Get(a.tree), httpsListen.Get(a.tree)
+	if strings.HasPrefix(secure, ":") || secure == "off" {
+		return !onLoopback(plain) // HTTPS is where HTTP is, or nowhere
 	}
-	return false
+	return !onLoopback(plain) || !onLoopback(secure)
+}
+
+// onLoopback reports whether only this machine reaches an address to listen on.
+func onLoopback(listen string) bool {
+	addr, err := parseListen(listen)
+	return err == nil && addr.Addr().Unmap().IsLoopback()
 }
 
 // serveTLS serves the public handlers over HTTPS too. A port that is taken is no

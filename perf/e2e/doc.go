@@ -10,6 +10,7 @@
 //	server_test.go    one run of the binary
 //	director_test.go  tells the pages in the browsers what to do, keeps what they report
 //	verdict_test.go   when a viewer counts as playing
+//	loss_test.go      links that lose packets
 //	gstreamer_test.go GStreamer in the place of a browser
 //	browser_test.go   launching Chromium and Firefox
 //	cdp_test.go       a small Chrome DevTools Protocol client

@@ -54,7 +54,8 @@ lock = threading.Lock()
 seen = {"ID": ID, "State": "opening media", "Error": "", "Pixels": {"Looks": 0, "Moved": 0}}
 session = None
 last_picture = None
-jitterbuffers = []
+jitterbuffers = {}  # by SSRC
+kinds = {}  # Video or Audio, by SSRC
 
 
 def say(**what):
@@ -107,6 +108,7 @@ def incoming(_peer, pad):
         say(Video={"Codec": "video/" + name, "FramesDecoded": 0, "PacketsLost": 0, "Width": 320, "Height": 240})
     else:
         say(Audio={"Codec": "audio/" + name, "PacketsLost": 0, "SamplesReceived": 0, "ConcealedSamples": 0, "Energy": 0.0})
+    kinds[caps.get_value("ssrc")] = kind.capitalize()
     decoder = Gst.ElementFactory.make("decodebin")
     decoder.connect("pad-added", decoded)
     pipeline.add(decoder)
@@ -114,22 +116,16 @@ def incoming(_peer, pad):
     pad.link(decoder.get_static_pad("sink"))
 
 
-def arriving(_rtpbin, jitterbuffer, _session, _ssrc):
-    jitterbuffers.append(jitterbuffer)
+def arriving(_rtpbin, jitterbuffer, _session, ssrc):
+    jitterbuffers[ssrc] = jitterbuffer
 
 
 def count_losses():
-    """Asks the jitter buffers what they miss, and asked for again."""
-    for jitterbuffer in jitterbuffers:
-        caps = jitterbuffer.get_static_pad("src").get_current_caps()
-        stats = jitterbuffer.props.stats
-        if not caps:
-            continue
-        kind = "Video" if caps.get_structure(0).get_value("clock-rate") == 90000 else "Audio"
+    """Asks the jitter buffers what never came."""
+    for ssrc, kind in list(kinds.items()):
+        lost = jitterbuffers[ssrc].props.stats.get_value("num-lost")
         with lock:
-            if kind in seen:
-                seen[kind]["PacketsLost"] = stats.get_value("num-lost")
-                seen[kind]["NackCount"] = stats.get_value("rtx-count")
+            seen[kind]["PacketsLost"] = lost
 
 
 # --- WHIP and WHEP ------------------------------------------------------------

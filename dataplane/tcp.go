@@ -79,6 +79,7 @@ func (p *Plane) tryListen(addr netip.AddrPort, tree *attr.Tree) (*udp.Socket, *t
 		ReceiveBuffer: int(receiveBufferAttr.Get(tree)),
 		SendBuffer:    int(sendBufferAttr.Get(tree)),
 		Able:          p.able,
+		Memory:        p.memory,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("media %v: %w", addr, err)

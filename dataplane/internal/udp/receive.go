@@ -56,8 +56,8 @@ type train struct {
 
 // init points the kernel's structures at each other. The receiver lives in a
 // heap object, which Go's collector does not move.
-func (r *receiver) init() {
-	r.buffers = make([]byte, rxMessages*rxStride)
+func (r *receiver) init(buffers []byte) {
+	r.buffers = buffers
 	for i := range r.hdrs {
 		r.iovs[i].Base = &r.buffers[i*rxStride]
 		r.iovs[i].SetLen(rxBuffer)

@@ -118,7 +118,7 @@ type Engine struct {
 	selected []pkt.Handle // sessions whose selected path is to be reported
 	closed   []msg.SessionClosed
 	steers   []Steer
-	tell     []pkt.Addr // our peers' addresses, for all other shards
+	tell     []owned // our peers' addresses, for all other shards
 
 	serial      uint64 // of sources
 	steering    bool   // peers' datagrams are brought to their shards

@@ -33,7 +33,7 @@ type Relay struct {
 	Report  senderReport   // RelayReport
 	Packet  history.Packet // RelayMedia
 	Deaf    bool           // RelayMedia: the source cannot be asked for keyframes
-	Data    []byte         // RelayDatagram, RelayMedia; the answer of RelayOwner
+	Data    []byte         // RelayDatagram, RelayMedia; the answer of RelayOwner, if a check is the reason
 }
 
 // outbox is what waits for another shard.
@@ -84,7 +84,7 @@ func (e *Engine) PollRelay(shard int, m *Relay) bool {
 		return true
 	}
 	if o.told < len(e.tell) {
-		*m = Relay{Kind: RelayOwner, Path: pkt.Path{Remote: e.tell[o.told]}}
+		*m = Relay{Kind: RelayOwner, Path: pkt.Path{Remote: e.tell[o.told].remote}, Held: e.tell[o.told].held}
 		o.told++
 		return true
 	}
@@ -218,7 +218,9 @@ func (e *Engine) HandleRelay(now clock.Time, from int, m *Relay) {
 		e.datagram(&pkt.Datagram{Path: m.Path, Arrived: m.Arrived, Data: m.Data}, from)
 	case RelayOwner:
 		e.learnOwner(m.Path.Remote, from, m.Held)
-		e.answerCheck(e.cfg.Shard, m.Held, &m.Path, m.Data)
+		if len(m.Data) > 0 {
+			e.answerCheck(e.cfg.Shard, m.Held, &m.Path, m.Data)
+		}
 	default:
 		if r := e.routes[m.Route]; r != nil {
 			e.handleRouteRelay(r, from, m)

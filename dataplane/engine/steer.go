@@ -18,13 +18,13 @@ func (e *Engine) SetSteering(on bool) {
 	e.steering, e.steers = on, nil
 	switch {
 	case on:
-		e.peers(func(remote pkt.Addr) { e.steer(remote, true) })
+		e.peers(func(p owned) { e.steer(p.remote, true) })
 	case was:
 		e.tell = nil
 		for i := range e.outboxes {
 			e.outboxes[i].told = 0
 		}
-		e.peers(func(remote pkt.Addr) { e.tell = append(e.tell, remote) })
+		e.peers(func(p owned) { e.tell = append(e.tell, p) })
 	}
 }
 
@@ -38,12 +38,18 @@ func (e *Engine) untold() (n int) {
 	return n
 }
 
+// owned is an address of a peer of ours.
+type owned struct {
+	remote pkt.Addr
+	held   bool // as Relay.Held
+}
+
 // peers calls f for every address of a peer of ours.
-func (e *Engine) peers(f func(remote pkt.Addr)) {
+func (e *Engine) peers(f func(owned)) {
 	e.sessions.All(func(h pkt.Handle, s *session) {
 		s.agent.Remotes(func(remote pkt.Addr) {
 			if e.byRemote[remote] == h && !remote.Stream() {
-				f(remote)
+				f(owned{remote, e.keeps(s, remote)})
 			}
 		})
 	})

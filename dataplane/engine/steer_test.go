@@ -83,6 +83,11 @@ func TestSteering(t *testing.T) {
 	}
 	b.drain()
 	other := b.engines[1]
+	// They know too that the publisher has its media there: nobody else gets that
+	// address by a check of a session of his own.
+	thief := b.join(1, 11, add)
+	thief.path = b.publisher.path
+	b.handle(1, []pkt.Datagram{thief.check(3)})
 	before := other.Counters.Misplaced
 	b.handle(1, []pkt.Datagram{{Path: b.publisher.path, Data: []byte{0x80, 0}}})
 	if n := other.Counters.Misplaced - before; n != 1 {

@@ -45,7 +45,7 @@ func (e *Engine) stun(d *pkt.Datagram, landed int) wire.Drop {
 	}
 	e.Counters.Checks++
 	n := key.Success(e.scratch[:wire.MaxSTUNResponse], &m, &d.Path.Remote)
-	e.answerCheck(landed, s.keyed && s.agent.Holds(e.now, d.Path.Remote), &d.Path, e.scratch[:n])
+	e.answerCheck(landed, e.keeps(s, d.Path.Remote), &d.Path, e.scratch[:n])
 	return wire.Kept
 }
 
@@ -60,6 +60,12 @@ func (e *Engine) answerCheck(landed int, held bool, path *pkt.Path, answer []byt
 	if slot := e.control.Reserve(len(answer)); slot != nil {
 		e.control.Commit(path, copy(slot, answer))
 	}
+}
+
+// keeps reports whether a session has its media at an address, so that no other
+// session takes that.
+func (e *Engine) keeps(s *session, remote pkt.Addr) bool {
+	return s.keyed && s.agent.Holds(e.now, remote)
 }
 
 // checked takes an authenticated check into the session's state.
@@ -85,7 +91,7 @@ func (e *Engine) checked(h pkt.Handle, s *session, path *pkt.Path, landed int) {
 func (e *Engine) taken(remote pkt.Addr, landed int) bool {
 	if h, ok := e.byRemote[remote]; ok {
 		s := e.sessions.Get(h)
-		return s.keyed && s.agent.Holds(e.now, remote)
+		return e.keeps(s, remote)
 	}
 	return landed == e.cfg.Shard && e.now < e.foreign[remote].heldUntil
 }

@@ -21,6 +21,7 @@ type room struct {
 // to make a build pass, change it when the plan of the house changes.
 var policy = []room{
 	{"netopt/attr", true, "", "the declarations of what can be set and measured; every package that owns values needs it"},
+	{"netopt/host/hosttest", false, "", "namespaces for tests of the kernel, of whatever package"},
 	{"netopt/attr/attrtest", false, "netopt/attr", "the test that holds docs/abi to the declarations"},
 	{"netopt/metrics", false, "netopt/attr", "the table as OpenMetrics; nobody else knows Prometheus"},
 	{"netopt/config", false, "netopt/attr", "the table as files, read and watched"},

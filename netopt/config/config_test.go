@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"sluice/netopt/attr"
+	"sluice/netopt/host/hosttest"
 )
 
 var table attr.Table
@@ -269,13 +270,10 @@ func TestLinksWithin(t *testing.T) {
 	}
 }
 
-const inNamespace = "SLUICE_TEST_NAMESPACE"
-
 // A read-only /etc is no reason not to start: what the notes would say is in the
 // log, and counted. The test runs itself again where it may mount.
 func TestReadOnlyDirectory(t *testing.T) {
-	if os.Getenv(inNamespace) == "" {
-		againInNamespace(t)
+	if !hosttest.Isolated(t, syscall.CLONE_NEWNS) {
 		return
 	}
 	dir := t.TempDir()

@@ -2,31 +2,19 @@ package ethtool
 
 import (
 	"errors"
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
-)
 
-const inNamespace = "SLUICE_TEST_NAMESPACE"
+	"sluice/netopt/host/hosttest"
+)
 
 // On a virtual cable, in a network that the test makes for itself.
 func TestVeth(t *testing.T) {
-	if os.Getenv(inNamespace) == "" {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), inNamespace+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-		if os.Geteuid() != 0 {
-			cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-		}
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	if !hosttest.Isolated(t, syscall.CLONE_NEWNET) {
 		return
 	}
 	if out, err := exec.Command("ip", strings.Fields("link add near numrxqueues 4 numtxqueues 4 type veth peer name far")...).CombinedOutput(); err != nil {

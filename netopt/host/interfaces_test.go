@@ -2,29 +2,18 @@ package host
 
 import (
 	"net/netip"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"sluice/netopt/host/hosttest"
 )
 
 // In a network namespace of its own, the test knows every interface there is.
 func TestAddressesInANamespace(t *testing.T) {
-	const inside = "SLUICE_TEST_NAMESPACE"
-	if os.Getenv(inside) == "" {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAddressesInANamespace$", "-test.v")
-		cmd.Env = append(os.Environ(), inside+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-		if os.Geteuid() != 0 {
-			cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-		}
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestAddressesInANamespace") {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	if !hosttest.Isolated(t, syscall.CLONE_NEWNET) {
 		return
 	}
 	ip := func(args string) {

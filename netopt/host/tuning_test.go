@@ -1,11 +1,9 @@
 package host
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-
 	"io/fs"
 	"maps"
 	"os"
@@ -21,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/netopt/ethtool"
+	"sluice/netopt/host/hosttest"
 	"sluice/netopt/tune"
 )
 
@@ -421,19 +420,7 @@ func TestApplyGoesOn(t *testing.T) {
 
 // On the real kernel, with a network and a view of /sys of the test's own.
 func TestRealSettings(t *testing.T) {
-	const again = "SLUICE_TEST_NAMESPACE"
-	if os.Getenv(again) == "" {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), again+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
-		if os.Geteuid() != 0 {
-			cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-		}
-		if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	if !hosttest.Isolated(t, syscall.CLONE_NEWNET|syscall.CLONE_NEWNS) {
 		return
 	}
 	root := t.TempDir()

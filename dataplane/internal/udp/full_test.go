@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/netopt/host/hosttest"
 )
 
 // A full socket: Send says so, and goes on where it stopped, in the middle of a
@@ -22,8 +24,7 @@ import (
 // link address is not known yet: until the test tells it, the kernel keeps what
 // was sent, at the sender's expense.
 func TestSendToFullSocket(t *testing.T) {
-	if os.Getenv(inNamespace) == "" {
-		againInNamespace(t)
+	if !hosttest.Isolated(t, syscall.CLONE_NEWNET) {
 		return
 	}
 	peer := far(t)
@@ -58,25 +59,6 @@ func TestSendToFullSocket(t *testing.T) {
 	checkPackets(t, got, want)
 	if !s.Uses().GSO {
 		t.Error("a full socket ended segmentation")
-	}
-}
-
-const inNamespace = "SLUICE_TEST_NAMESPACE"
-
-// againInNamespace runs the calling test in a process with a network of its own,
-// as root there.
-func againInNamespace(t *testing.T) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), inNamespace+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	if os.Geteuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	}
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Fatalf("%v\n%s", err, out)
 	}
 }
 

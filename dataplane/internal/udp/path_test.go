@@ -2,15 +2,16 @@ package udp
 
 import (
 	"net/netip"
-	"os"
+	"syscall"
 	"testing"
+
+	"sluice/netopt/host/hosttest"
 )
 
 // A path that takes only smaller packets, as an ICMP message can claim of any,
 // refuses trains. Its packets arrive, in fragments, and trains to others go on.
 func TestPathThatTakesNoTrains(t *testing.T) {
-	if os.Getenv(inNamespace) == "" {
-		againInNamespace(t)
+	if !hosttest.Isolated(t, syscall.CLONE_NEWNET) {
 		return
 	}
 	ip4(t, "link set lo up")

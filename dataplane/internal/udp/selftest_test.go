@@ -1,13 +1,14 @@
 package udp
 
 import (
-	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"sluice/dataplane/pkt"
+	"sluice/netopt/host/hosttest"
 )
 
 func TestSelfTest(t *testing.T) {
@@ -59,8 +60,7 @@ func TestSelfTestFindsFaults(t *testing.T) {
 
 // Where there is no loopback device to test on, nothing is used.
 func TestSelfTestWithoutLoopback(t *testing.T) {
-	if os.Getenv(inNamespace) == "" {
-		againInNamespace(t) // whose devices are all down
+	if !hosttest.Isolated(t, syscall.CLONE_NEWNET) {
 		return
 	}
 	a := SelfTest()

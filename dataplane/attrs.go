@@ -205,6 +205,8 @@ func (p *Plane) settings(t *attr.Tree) shard.Settings {
 		Engine: set,
 		Accel:  pkt.Accel{GSO: gsoAttr.Get(t), GRO: groAttr.Get(t), Timestamps: timestampsAttr.Get(t)},
 		Spin:   time.Duration(spinAttr.Get(t)) * time.Microsecond,
+
+		NoDelay: tcpNoDelayAttr.Get(t),
 	}
 }
 

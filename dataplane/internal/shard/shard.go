@@ -134,6 +134,8 @@ type Settings struct {
 	Engine engine.Settings
 	Accel  pkt.Accel     // what is wished of the kernel
 	Spin   time.Duration // how long to ask for work before sleeping; 0 is not at all
+	// NoDelay has small writes to TCP connections leave at once.
+	NoDelay bool
 }
 
 // Configure changes the settings. Safe for concurrent use.
@@ -379,6 +381,9 @@ func (s *Shard) takeCommands() (some bool) {
 func (s *Shard) configure(set *Settings) {
 	s.engine.Configure(set.Engine)
 	s.spin.limit = set.Spin
+	if s.streams != nil {
+		s.streams.SetNoDelay(set.NoDelay)
+	}
 	if set.Accel != s.accel {
 		s.accel = set.Accel
 		s.socket.Use(set.Accel)

@@ -42,6 +42,8 @@ type Service struct {
 	metered  time.Time         // when the meters were read
 	judges   map[string]*judge // of streams' latency, by name
 	exceeded uint64            // windows that they found against
+	work     []work            // by shard, when the meters were read
+	busy     int               // shards that have little time left
 	draining bool
 	started  time.Time
 	created  [2]uint64
@@ -124,6 +126,7 @@ func Start(c Config) (*Service, error) {
 		s.log.Info("media", "listen", listen, "shards", s.plane.Shards(), "announce", announced)
 	}
 	limitMemory(c.Tree)
+	s.followPlacement()
 	s.followDeadlines()
 	s.followRules()
 	c.Tree.Collect(s.keyer.Collect)

@@ -127,7 +127,7 @@ func Start(c Config) (*Service, error) {
 	}
 	limitMemory(c.Tree)
 	s.followPlacement()
-	s.followDeadlines()
+	s.followTuning()
 	s.followRules()
 	c.Tree.Collect(s.keyer.Collect)
 	c.Tree.Collect(s.collect)
@@ -294,7 +294,7 @@ func (s *Service) begin(p *peer, selection *sdp.Selection, pwd string) {
 	}
 	s.keyer.Expect(session.ID, keyingRole(selection), fingerprints(selection))
 	s.send()
-	s.beginDeadlines(session.Stream)
+	s.beginTuning(session.Stream)
 	s.plane.Send(session.ID.Shard(), add)
 	s.created[role(session)]++
 	s.log.Info("session created", "session", session.ID, "stream", session.Stream.Name, "role", createdRoles[role(session)])

@@ -186,7 +186,7 @@ func (s *Service) PlayDemo(ctx context.Context, name string) error {
 		return err
 	}
 	s.send()
-	s.beginDeadlines(stream)
+	s.beginTuning(stream)
 	var to [2]*registry.Track
 	for _, t := range stream.Tracks {
 		to[t.Kind] = t

@@ -28,7 +28,6 @@ func main() {
 	}
 	switch command {
 	case "run":
-		relaxTimers()
 		exit(run(os.Args[2:]))
 	case "doctor":
 		exit(doctorCommand(os.Args[2:]))

@@ -34,9 +34,9 @@ func (e *Engine) HandleCommand(now clock.Time, c msg.Command) {
 		e.restartICE(&c)
 	case msg.SendDatagram:
 		e.sendDatagram(&c)
-	case msg.TuneRoute:
+	case msg.SetDeadlines:
 		if r := e.routes[c.Route]; r != nil {
-			r.tuning = c.Tuning
+			r.deadlines = c.Deadlines
 		}
 	case msg.Inject:
 		e.inject(&c)

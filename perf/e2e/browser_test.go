@@ -67,6 +67,7 @@ var firefoxPrefs = map[string]string{
 	"media.navigator.streams.fake":               "true",
 	"media.autoplay.default":                     "0",
 	"media.autoplay.blocking_policy":             "0",
+	"media.peerconnection.ice.tcp":               "true",
 	"media.gmp-manager.updateEnabled":            "false",
 	"media.gmp-provider.enabled":                 "false",
 	"dom.timeout.enable_budget_timer_throttling": "false",
@@ -196,10 +197,13 @@ const patience = 60 * time.Second
 // wait waits until missing, which gets all reports of the peer so far (at
 // least one), returns "". It gives up where the page reports an error, the
 // browser dies or time is over; the last answer of missing is the reason.
-func (p *peer) wait(missing func([]report) string) error {
+func (p *peer) wait(missing func([]report) string) error { return p.waitFor(patience, missing) }
+
+// waitFor is wait with another patience.
+func (p *peer) waitFor(limit time.Duration, missing func([]report) string) error {
 	reason, failure := "no report yet", ""
 	d := p.b.director
-	d.await(patience, p.b.proc.exited, func() bool {
+	d.await(limit, p.b.proc.exited, func() bool {
 		reports := d.reports[p.id]
 		if len(reports) == 0 {
 			return false
@@ -214,7 +218,7 @@ func (p *peer) wait(missing func([]report) string) error {
 	case !p.b.proc.running():
 		return fmt.Errorf("%s exited; it printed:\n%s", p.b.name, p.b.proc.tail())
 	case reason != "":
-		return fmt.Errorf("%s: gave up after %v: %s", p.id, patience, reason)
+		return fmt.Errorf("%s: gave up after %v: %s", p.id, limit, reason)
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type report struct {
 	Audio      *audioStats
 	Sent       *sentStats
 	Pixels     pixels
+	Shown      shown
 }
 
 type videoStats struct {
@@ -39,6 +40,7 @@ type videoStats struct {
 	PacketsLost     int
 	NackCount       int
 	PLICount        int
+	Retransmitted   int // packets that came as retransmissions
 	Width, Height   int
 }
 
@@ -52,8 +54,24 @@ type audioStats struct {
 }
 
 type sentStats struct {
-	FramesEncoded int
-	PacketsSent   int
+	FramesEncoded   int
+	PacketsSent     int
+	Retransmitted   int // packets
+	NackCount       int
+	PLICount        int
+	KeyFrames       int
+	TargetBitrate   float64 // bit/s
+	FramesPerSecond float64
+	Limitation      string
+	Width           int
+}
+
+// shown is how pictures followed each other: a freeze is half a second without
+// a new one.
+type shown struct {
+	Freezes int // so far
+	Frozen  int // milliseconds of these
+	Longest int // milliseconds between two pictures since the last report
 }
 
 // pixels counts looks at the picture, and the looks that found another picture

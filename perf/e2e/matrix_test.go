@@ -16,9 +16,9 @@ const (
 	hostV6 = "fd00:77::1"
 )
 
-// cell is one line of the matrix's table.
+// cell is one line of a matrix's table.
 type cell struct {
-	codec, publisher, viewer, result string
+	of, publisher, viewer, result string
 }
 
 // TestMatrix lets each browser publish each codec it can send to a viewer in
@@ -27,7 +27,7 @@ func TestMatrix(t *testing.T) {
 	l := theatre(t)
 	s := l.serve(t, hostV4)
 	var table []cell
-	t.Cleanup(func() { l.printTable(t, table) })
+	t.Cleanup(func() { l.printTable(t, "codecs", table) })
 	for _, codec := range []string{"video/VP8", "video/VP9", "video/H264", "video/AV1"} {
 		t.Run(strings.TrimPrefix(codec, "video/"), func(t *testing.T) {
 			table = append(table, l.row(t, s, codec)...)
@@ -62,50 +62,54 @@ func (l *lab) row(t *testing.T, s *server, codec string) []cell {
 			viewers = append(viewers, viewer.open(t, peerSpec{role: "watch", url: s.whep(stream)}))
 		}
 	}
-	judge(t, cells, viewers, codec)
+	judge(t, cells, viewers, func(v *peer) (string, error) {
+		err := v.wait(playing("av", codec))
+		return v.newest().summary(), err
+	})
 	return cells
 }
 
-// judge awaits all viewers at once and writes their results into the cells that
+// judge judges all viewers at once and writes their results into the cells that
 // were not skipped, which stand in the same order.
-func judge(t *testing.T, cells []cell, viewers []*peer, codec string) {
-	errs := make([]error, len(viewers))
+func judge(t *testing.T, cells []cell, viewers []*peer, verdict func(*peer) (summary string, err error)) {
+	summaries, errs := make([]string, len(viewers)), make([]error, len(viewers))
 	var wait sync.WaitGroup
 	for i, v := range viewers {
-		wait.Go(func() { errs[i] = v.wait(playing("av", codec)) })
+		wait.Go(func() { summaries[i], errs[i] = verdict(v) })
 	}
 	wait.Wait()
-	for i := range cells {
+	for i, next := 0, 0; i < len(cells); i++ {
 		c := &cells[i]
 		if c.result != "failed" {
 			continue
 		}
-		viewer, err := viewers[0], errs[0]
-		viewers, errs = viewers[1:], errs[1:]
+		summary, err := summaries[next], errs[next]
+		next++
 		t.Run(c.publisher+"-to-"+c.viewer, func(t *testing.T) {
 			if err != nil {
-				t.Fatal(err)
+				c.result += ": " + summary
+				t.Fatalf("%v\n%s", err, summary)
 			}
-			c.result = "ok: " + viewer.newest().summary()
+			c.result = "ok: " + summary
 		})
 	}
 }
 
-// printTable logs the table and keeps it as an artifact, with the browsers that
+// printTable logs a table and keeps it as an artifact, with the browsers that
 // it speaks of.
-func (l *lab) printTable(t *testing.T, table []cell) {
+func (l *lab) printTable(t *testing.T, name string, table []cell) {
 	var b strings.Builder
 	for _, browser := range l.browsers() {
 		fmt.Fprintf(&b, "%s: %s\n", browser.name, browser.hello.UserAgent)
 	}
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "codec\tpublisher\tviewer\tresult")
+	fmt.Fprintln(w, name+"\tpublisher\tviewer\tresult")
 	for _, c := range table {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.codec, c.publisher, c.viewer, c.result)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.of, c.publisher, c.viewer, c.result)
 	}
 	w.Flush()
-	t.Logf("publisher x viewer x codec\n%s", b.String())
-	if err := os.WriteFile(filepath.Join(t.ArtifactDir(), "matrix.txt"), []byte(b.String()), 0o644); err != nil {
+	t.Logf("publisher x viewer x %s\n%s", name, b.String())
+	if err := os.WriteFile(filepath.Join(t.ArtifactDir(), name+".txt"), []byte(b.String()), 0o644); err != nil {
 		t.Error(err)
 	}
 }

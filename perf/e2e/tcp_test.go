@@ -11,16 +11,6 @@ import (
 	"time"
 )
 
-// dropUDP has the namespace lose all UDP that comes in by its link, as a
-// firewall on the way does: silently.
-func (ns *netns) dropUDP() error {
-	return ns.ip(
-		"rule add pref 10 lookup local", // the rule for local addresses stands first by default
-		"rule del pref 0",
-		"rule add pref 5 iif eth0 ipproto udp blackhole",
-	)
-}
-
 // passes reports whether one of five datagrams from one namespace reaches the
 // other: a link that has just come up may lose the first.
 func passes(t *testing.T, from, to *netns, host string) bool {
@@ -50,40 +40,19 @@ func passes(t *testing.T, from, to *netns, host string) bool {
 	return false
 }
 
-// behindFirewall is a lab of its own: a browser whose UDP does not reach the server.
-func behindFirewall(t *testing.T) (*lab, *browser) {
-	t.Helper()
-	l := theatre(t)
-	f := &lab{dir: t.TempDir(), binary: l.binary, director: l.director}
-	var err error
-	if f.servers, f.clients, err = joinNamespaces(); err != nil {
-		t.Fatal(err)
-	}
-	if !passes(t, f.clients, f.servers, hostV4) {
-		t.Fatal("UDP does not pass without a firewall")
-	}
-	if err := f.servers.dropUDP(); err != nil {
-		t.Fatal(err)
-	}
-	if passes(t, f.clients, f.servers, hostV4) {
-		t.Fatal("UDP passes the firewall")
-	}
-	if err := f.serveStage(f.clients); err != nil {
-		t.Fatal(err)
-	}
-	b, err := l.director.launch(f.clients, f.dir, "chromium-tcp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.proc.stop(patience) })
-	return f, b
-}
-
 // TestTCP: where a firewall drops all UDP, a browser publishes and watches by
 // ICE-TCP. A viewer has its first picture within 3 s of its POST; a machine that
 // is busy with other things has three attempts.
 func TestTCP(t *testing.T) {
-	l, b := behindFirewall(t)
+	l := theatre(t)
+	b := l.chromium
+	if !passes(t, l.clients, l.servers, hostV4) {
+		t.Fatal("UDP does not pass without a firewall")
+	}
+	l.servers.lose(t, losses{udp: 100})
+	if passes(t, l.clients, l.servers, hostV4) {
+		t.Fatal("UDP passes the firewall")
+	}
 	s := l.serve(t, hostV4)
 	publisher := b.open(t, peerSpec{role: "publish", url: s.whip("tcp")})
 	fastest := time.Hour

@@ -7,7 +7,6 @@ import (
 	"time"
 	"unsafe" // for pointers that the kernel reads and fills
 
-	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,9 +22,9 @@ type Poller struct {
 	epoll int
 	event int // eventfd(2) that Wake writes
 
-	_       cpu.CacheLinePad // state has its cache line: others read it, and the rest is the owner's
+	_       [64]byte // state has its cache line: others read it, and the rest is the owner's
 	state   atomic.Uint32
-	_       cpu.CacheLinePad
+	_       [64]byte
 	coarse  bool // the kernel waits in whole milliseconds
 	timeout unix.Timespec
 	events  [16]unix.EpollEvent

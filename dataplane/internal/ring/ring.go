@@ -1,11 +1,7 @@
 // Package ring passes messages from one shard to another without locks.
 package ring
 
-import (
-	"sync/atomic"
-
-	"golang.org/x/sys/cpu"
-)
+import "sync/atomic"
 
 // SPSC is a bounded queue between exactly one producer and one consumer. Items
 // are written and read in place. The two counters are a cache line apart, and
@@ -13,13 +9,13 @@ import (
 type SPSC[T any] struct {
 	items []T
 
-	_        cpu.CacheLinePad
+	_        [64]byte
 	tail     atomic.Uint64 // next to be written
 	seenHead uint64        // producer's copy of head
-	_        cpu.CacheLinePad
+	_        [64]byte
 	head     atomic.Uint64 // next to be read
 	seenTail uint64        // consumer's copy of tail
-	_        cpu.CacheLinePad
+	_        [64]byte
 }
 
 // New returns a ring for a power of two of items.

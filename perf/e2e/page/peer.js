@@ -21,6 +21,8 @@ let failure = '';
 let session = null;
 let posted = 0; // when the offer went
 let firstFrame = 0; // milliseconds from then to the first picture
+const frozen = 500; // a freeze is so many milliseconds without a new picture
+const shown = {Freezes: 0, Frozen: 0, Longest: 0};
 
 const sleep = ms => new Promise(done => setTimeout(done, ms));
 
@@ -87,7 +89,7 @@ function addViewerMedia() {
   video.srcObject = new MediaStream();
   document.body.append(video);
   pc.ontrack = event => video.srcObject.addTrack(event.track);
-  video.requestVideoFrameCallback?.(() => { firstFrame = Math.ceil(performance.now() - posted); });
+  watchShown(video);
   for (const kind of kinds) pc.addTransceiver(kind, {direction: 'recvonly'});
   watchPixels(video);
 }
@@ -152,6 +154,24 @@ async function hangup() {
 
 // --- what is seen ------------------------------------------------------------
 
+// Notes the first picture, and how long each stood until the next.
+function watchShown(video) {
+  let before = 0;
+  const picture = now => {
+    if (before === 0) firstFrame = Math.ceil(performance.now() - posted);
+    else note(now - before);
+    before = now;
+    video.requestVideoFrameCallback(picture);
+  };
+  const note = stood => {
+    shown.Longest = Math.max(shown.Longest, Math.round(stood));
+    if (stood <= frozen) return;
+    shown.Freezes++;
+    shown.Frozen += Math.round(stood);
+  };
+  video.requestVideoFrameCallback?.(picture);
+}
+
 function watchPixels(video) {
   const canvas = document.createElement('canvas');
   canvas.width = 32;
@@ -184,6 +204,7 @@ function videoStats(stats, inbound) {
     PacketsLost: inbound.packetsLost,
     NackCount: inbound.nackCount,
     PLICount: inbound.pliCount,
+    Retransmitted: inbound.retransmittedPacketsReceived,
     Width: inbound.frameWidth,
     Height: inbound.frameHeight,
   };
@@ -205,12 +226,30 @@ function remoteCandidate(stats) {
   return pair && stats.get(pair.remoteCandidateId);
 }
 
+// What a publisher has sent, in sum, and of its video how it fares.
+function sentStats(sent) {
+  if (!sent.length) return undefined;
+  const sum = key => sent.reduce((total, s) => total + (s[key] || 0), 0);
+  const video = sent.find(s => s.kind === 'video');
+  return {
+    FramesEncoded: sum('framesEncoded'),
+    PacketsSent: sum('packetsSent'),
+    Retransmitted: sum('retransmittedPacketsSent'),
+    NackCount: sum('nackCount'),
+    PLICount: sum('pliCount'),
+    KeyFrames: sum('keyFramesEncoded'),
+    TargetBitrate: video?.targetBitrate,
+    FramesPerSecond: video?.framesPerSecond,
+    Limitation: video?.qualityLimitationReason,
+    Width: video?.frameWidth,
+  };
+}
+
 async function makeReport() {
   const stats = await pc.getStats();
   const all = [...stats.values()];
   const received = kind => all.find(s => s.type === 'inbound-rtp' && s.kind === kind);
   const sent = all.filter(s => s.type === 'outbound-rtp');
-  const sum = key => sent.reduce((total, s) => total + (s[key] || 0), 0);
   const video = received('video');
   const audio = received('audio');
   const remote = remoteCandidate(stats);
@@ -225,9 +264,17 @@ async function makeReport() {
     FirstFrame: firstFrame,
     Video: video && videoStats(stats, video),
     Audio: audio && audioStats(stats, audio),
-    Sent: sent.length ? {FramesEncoded: sum('framesEncoded'), PacketsSent: sum('packetsSent')} : undefined,
+    Sent: sentStats(sent),
     Pixels: pixels,
+    Shown: takeShown(),
   };
+}
+
+// The longest since the last report, the others since the first picture.
+function takeShown() {
+  const now = {...shown};
+  shown.Longest = 0;
+  return now;
 }
 
 async function sendReport() {

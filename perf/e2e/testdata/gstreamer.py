@@ -41,6 +41,9 @@ PUBLISHER = """
     audiotestsrc is-live=true ! audioconvert ! audioresample ! opusenc ! rtpopuspay pt=97 ! peer.
 """
 
+# A transceiver's do-nack is its transport's, and the last one decides: so all of
+# them have it, to ask again for what is lost and to send it again.
+
 # What a viewer says that it can take. H264 without parameters would be packetization
 # mode 0, which nobody sends.
 PARAMETERS = {"H264": ",packetization-mode=(string)1,profile-level-id=(string)42e01f"}
@@ -51,9 +54,11 @@ RECEIVED = {
 
 loop = GLib.MainLoop()
 lock = threading.Lock()
-seen = {"ID": ID, "State": "opening media", "Error": "", "Pixels": {"Looks": 0, "Moved": 0}}
+seen = {"ID": ID, "State": "opening media", "Error": "", "Pixels": {"Looks": 0, "Moved": 0}, "Shown": {"Freezes": 0, "Frozen": 0, "Longest": 0}}
 session = None
 last_picture = None
+last_shown = None
+FROZEN = 500  # a freeze is so many milliseconds without a new picture
 jitterbuffers = {}  # by SSRC
 kinds = {}  # Video or Audio, by SSRC
 
@@ -70,12 +75,19 @@ def fail(error):
 # --- what is decoded ----------------------------------------------------------
 
 def picture(_sink, buffer, _pad):
-    global last_picture
+    global last_picture, last_shown
+    now = time.monotonic()
+    stood = 1000 * (now - (last_shown or now))
+    last_shown = now
     data = hash(buffer.extract_dup(0, buffer.get_size()))
     with lock:
         seen["Video"]["FramesDecoded"] += 1
         seen["Pixels"]["Looks"] += 1
         seen["Pixels"]["Moved"] += data != last_picture
+        seen["Shown"]["Longest"] = max(seen["Shown"]["Longest"], int(stood))
+        if stood > FROZEN:
+            seen["Shown"]["Freezes"] += 1
+            seen["Shown"]["Frozen"] += int(stood)
     last_picture = data
 
 
@@ -121,11 +133,12 @@ def arriving(_rtpbin, jitterbuffer, _session, ssrc):
 
 
 def count_losses():
-    """Asks the jitter buffers what never came."""
+    """Asks the jitter buffers what never came, what was asked for, and what came of it."""
     for ssrc, kind in list(kinds.items()):
-        lost = jitterbuffers[ssrc].props.stats.get_value("num-lost")
+        stats = jitterbuffers[ssrc].props.stats
+        lost, asked, again = (stats.get_value(name) for name in ("num-lost", "rtx-count", "rtx-success-count"))
         with lock:
-            seen[kind]["PacketsLost"] = lost
+            seen[kind].update(PacketsLost=lost, NackCount=asked, Retransmitted=again)
 
 
 # --- WHIP and WHEP ------------------------------------------------------------
@@ -177,6 +190,7 @@ def report():
     count_losses()
     with lock:
         body = json.dumps(seen).encode()
+        seen["Shown"]["Longest"] = 0  # since the last report
     urllib.request.urlopen(urllib.request.Request(REPORT_URL, body, method="POST")).close()
     return GLib.SOURCE_CONTINUE
 
@@ -199,7 +213,9 @@ if ROLE == "publish":
     pipeline = Gst.parse_launch(PUBLISHER.format(SENDERS[CODEC]))
     peer = pipeline.get_by_name("peer")
     for index in range(2):
-        peer.emit("get-transceiver", index).props.direction = GstWebRTC.WebRTCRTPTransceiverDirection.SENDONLY
+        transceiver = peer.emit("get-transceiver", index)
+        transceiver.props.direction = GstWebRTC.WebRTCRTPTransceiverDirection.SENDONLY
+        transceiver.props.do_nack = True
 else:
     pipeline = Gst.Pipeline()
     peer = Gst.ElementFactory.make("webrtcbin")
@@ -207,7 +223,7 @@ else:
     pipeline.add(peer)
     for kind in ("video", "audio"):
         transceiver = peer.emit("add-transceiver", GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY, Gst.Caps.from_string(RECEIVED[kind]))
-        transceiver.props.do_nack = kind == "video"
+        transceiver.props.do_nack = True
     peer.connect("pad-added", incoming)
     peer.get_by_name("rtpbin").connect("new-jitterbuffer", arriving)
 peer.connect("on-negotiation-needed", lambda _: peer.emit("create-offer", None, Gst.Promise.new_with_change_func(offered)))

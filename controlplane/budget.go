@@ -3,7 +3,6 @@ package controlplane
 import (
 	"time"
 
-	"sluice/controlplane/registry"
 	"sluice/dataplane/engine"
 	"sluice/dataplane/msg"
 	"sluice/netopt/attr"
@@ -112,43 +111,4 @@ func (s *Service) collectBudgets(sample *attr.Sample) {
 			overBudgetGauge.Add(sample, 1)
 		}
 	}
-}
-
-// deadlines are those that an operator gave a stream.
-func (s *Service) deadlines(stream string) msg.Deadlines {
-	us := func(a attr.Attr[int64]) time.Duration { return time.Duration(a.Of(s.tree, stream)) * time.Microsecond }
-	return msg.Deadlines{Budget: us(budgetAttr), LateDrop: us(lateDropAttr)}
-}
-
-// tellDeadlines gives the routes of a stream their deadlines, wherever they are.
-// s.mu is held.
-func (s *Service) tellDeadlines(stream *registry.Stream) {
-	d := s.deadlines(stream.Name)
-	for _, t := range stream.Tracks {
-		for shard := range s.plane.Shards() {
-			s.plane.Send(shard, msg.SetDeadlines{Route: t.Route, Deadlines: d})
-		}
-	}
-}
-
-// beginDeadlines does the same for routes that may be new somewhere. They begin
-// without deadlines of their own. s.mu is held.
-func (s *Service) beginDeadlines(stream *registry.Stream) {
-	if s.deadlines(stream.Name) != (msg.Deadlines{}) {
-		s.tellDeadlines(stream)
-	}
-}
-
-// followDeadlines keeps them as the tree says.
-func (s *Service) followDeadlines() {
-	tell := func(name string) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if stream := s.registry.Stream(name); stream != nil {
-			s.tellDeadlines(stream)
-		}
-	}
-	budgetAttr.WatchEach(s.tree, func(name string, _ int64) { tell(name) })
-	lateDropAttr.WatchEach(s.tree, func(name string, _ int64) { tell(name) })
-	FixedStreams.Watch(s.tree, func(name string, _ bool) { tell(name) })
 }

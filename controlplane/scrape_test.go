@@ -61,7 +61,7 @@ func TestSessionsAddNoSeries(t *testing.T) {
 func BenchmarkScrape(b *testing.B) {
 	tree := attr.NewTree(&controlplane.Attrs, &auth.Attrs, &dataplane.Attrs, &keying.Attrs)
 	for path, value := range map[string]string{
-		"limits/pending_sessions": "65536", "dataplane/setup_timeout_ms": "300000", "dataplane/shards": "2", "dataplane/pin": "0",
+		"limits/pending_sessions": "65536", "dataplane/setup_timeout_ms": "300000", "dataplane/shards": "2", "dataplane/pin": "0", "placement/stream_viewers": "0",
 	} {
 		if err := tree.Set(path, value); err != nil {
 			b.Fatal(err)

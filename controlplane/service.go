@@ -42,6 +42,8 @@ type Service struct {
 	metered  time.Time         // when the meters were read
 	judges   map[string]*judge // of streams' latency, by name
 	exceeded uint64            // windows that they found against
+	work     []work            // by shard, when the meters were read
+	busy     int               // shards that have little time left
 	draining bool
 	started  time.Time
 	created  [2]uint64
@@ -124,7 +126,8 @@ func Start(c Config) (*Service, error) {
 		s.log.Info("media", "listen", listen, "shards", s.plane.Shards(), "announce", announced)
 	}
 	limitMemory(c.Tree)
-	s.followDeadlines()
+	s.followPlacement()
+	s.followTuning()
 	s.followRules()
 	c.Tree.Collect(s.keyer.Collect)
 	c.Tree.Collect(s.collect)
@@ -291,7 +294,7 @@ func (s *Service) begin(p *peer, selection *sdp.Selection, pwd string) {
 	}
 	s.keyer.Expect(session.ID, keyingRole(selection), fingerprints(selection))
 	s.send()
-	s.beginDeadlines(session.Stream)
+	s.beginTuning(session.Stream)
 	s.plane.Send(session.ID.Shard(), add)
 	s.created[role(session)]++
 	s.log.Info("session created", "session", session.ID, "stream", session.Stream.Name, "role", createdRoles[role(session)])

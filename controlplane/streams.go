@@ -93,6 +93,7 @@ func (s *Service) read(now time.Time, shards []*engine.Stats) {
 	s.expireOffers(now)
 	s.tellAll()
 	s.judgeBudgets(now, shards)
+	s.watchShards(shards)
 }
 
 // read returns the meter's next state; m may be nil for a route seen first.
@@ -185,7 +186,7 @@ func (s *Service) PlayDemo(ctx context.Context, name string) error {
 		return err
 	}
 	s.send()
-	s.beginDeadlines(stream)
+	s.beginTuning(stream)
 	var to [2]*registry.Track
 	for _, t := range stream.Tracks {
 		to[t.Kind] = t
@@ -226,5 +227,6 @@ func (s *Service) collect(sample *attr.Sample) {
 		viewersGauge.Add(sample, float64(len(stream.Viewers)))
 	}
 	s.collectBudgets(sample)
+	s.collectPlacement(sample)
 	fixedGauge.Set(sample, float64(len(FixedStreams.Objects(s.tree))))
 }

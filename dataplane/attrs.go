@@ -105,7 +105,7 @@ var (
 	gopAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/gop_bytes", Unit: "bytes", Mode: attr.RW, Min: 0, Max: 64 << 20, Default: "4194304", Since: "0.1",
 		Doc: `How many bytes of a video stream are kept at least whose source cannot be asked for keyframes (no PLI or FIR was
-			agreed on, or it is no WebRTC peer). New viewers of such a stream start at its last keyframe however old it is, as far
+			agreed on, or it is no WebRTC peer), unless the stream says otherwise (streams/<name>/gop_bytes). New viewers of such a stream start at its last keyframe however old it is, as far
 			as it is kept. 0 treats such streams as others: a new viewer waits for the next keyframe. Streams that already run
 			keep what they have.`,
 	})
@@ -205,6 +205,8 @@ func (p *Plane) settings(t *attr.Tree) shard.Settings {
 		Engine: set,
 		Accel:  pkt.Accel{GSO: gsoAttr.Get(t), GRO: groAttr.Get(t), Timestamps: timestampsAttr.Get(t)},
 		Spin:   time.Duration(spinAttr.Get(t)) * time.Microsecond,
+
+		NoDelay: tcpNoDelayAttr.Get(t),
 	}
 }
 

@@ -40,6 +40,11 @@ var (
 		Doc: `How many bytes the kernel holds for a viewer by TCP beyond what is on its way. Less lets a viewer whose network
 			has become slow skip sooner; a keyframe should fit, or it takes several turns.`,
 	})
+	tcpNoDelayAttr = Attrs.Bool(attr.Decl{
+		Path: "dataplane/tcp_nodelay", Mode: attr.RW, Default: "1", Since: "0.1",
+		Doc: `Whether a small packet to a viewer by TCP leaves at once (TCP_NODELAY). Without, it waits while one before it is not
+			acknowledged (RFC 896), which receivers put off for up to 40 ms: fewer segments, and sound that comes late.`,
+	})
 	tcpLagAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/tcp_lag_ms", Unit: "ms", Mode: attr.RW, Min: 50, Max: 60000, Default: "1000", Since: "0.1",
 		Doc: `A packet that waits for a viewer's TCP connection for longer than this is dropped: video up to the newest

@@ -34,6 +34,11 @@ var (
 		Doc: `Address and port of the same over HTTPS, or off. Without an address it listens where http/listen does. Browsers
 			give a page no camera without HTTPS, except on localhost.`,
 	})
+	httpNoDelay = attrs.Bool(attr.Decl{
+		Path: "http/tcp_nodelay", Mode: attr.RW, Default: "1", Since: "0.1",
+		Doc: `Whether what is sent to clients of HTTP and HTTPS leaves at once however small it is (TCP_NODELAY). Without, it waits
+			while something before it is not acknowledged (RFC 896). Connections keep what they began with.`,
+	})
 	adminListen = attrs.Text(attr.Decl{
 		Path: "admin/listen", Mode: attr.Boot, Max: 64, Default: "127.0.0.1:9080", Check: checkListen, Since: "0.1",
 		Doc: "Address and port of the attribute tree, metrics and health over HTTP. Whoever reaches it reads everything; what writes takes, says admin/token.",

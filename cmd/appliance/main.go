@@ -28,6 +28,7 @@ func main() {
 	}
 	switch command {
 	case "run":
+		relaxTimers()
 		exit(run(os.Args[2:]))
 	case "doctor":
 		exit(doctorCommand(os.Args[2:]))

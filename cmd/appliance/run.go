@@ -189,7 +189,7 @@ func (a *appliance) candidates(listen netip.AddrPort) ([]netip.AddrPort, error) 
 }
 
 func (a *appliance) serveAdmin() error {
-	listener, err := net.Listen("tcp", adminListen.Get(a.tree))
+	listener, err := a.listen(adminListen.Get(a.tree))
 	if err != nil {
 		return fmt.Errorf("admin/listen: %w", err)
 	}
@@ -244,7 +244,7 @@ func listenSocket(wish string) (net.Listener, error) {
 }
 
 func (a *appliance) servePublic() error {
-	listener, err := net.Listen("tcp", httpListen.Get(a.tree))
+	listener, err := a.listen(httpListen.Get(a.tree))
 	if err != nil {
 		return fmt.Errorf("http/listen: %w", err)
 	}
@@ -293,15 +293,20 @@ func (a *appliance) serveTLS(plain net.Addr, handler http.Handler) error {
 		host, _, _ := net.SplitHostPort(plain.String())
 		listen = net.JoinHostPort(host, listen[1:])
 	}
-	listener, err := tls.Listen("tcp", listen, source.TLS())
+	listener, err := a.listen(listen)
 	if err != nil {
 		a.log.Warn("no HTTPS: browsers that are not on this machine will give the page no camera; set http/tls_listen", "error", err)
 		return nil
 	}
 	a.https = netip.MustParseAddrPort(listener.Addr().String())
 	a.log.Info("HTTPS", "open", "https://"+reachable(listener.Addr())+"/")
-	a.serve(listener, handler)
+	a.serve(tls.NewListener(listener, source.TLS()), handler)
 	return nil
+}
+
+// listen opens a TCP port for HTTP.
+func (a *appliance) listen(address string) (net.Listener, error) {
+	return httpd.Listen(address, func() bool { return httpNoDelay.Get(a.tree) })
 }
 
 func (a *appliance) certificate() certs.Config {

@@ -45,6 +45,33 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	return s
 }
 
+// Listen opens a TCP listener. For each connection noDelay says whether small
+// writes leave at once (TCP_NODELAY, tcp(7)).
+func Listen(address string, noDelay func() bool) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return &listener{l.(*net.TCPListener), noDelay}, nil
+}
+
+type listener struct {
+	*net.TCPListener
+	noDelay func() bool
+}
+
+// Accept overrides that of the TCPListener, whose connections have TCP_NODELAY.
+func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.AcceptTCP()
+	if err != nil {
+		return nil, err
+	}
+	if !l.noDelay() {
+		c.SetNoDelay(false) // fails only on a connection that is gone, and then so does the next read
+	}
+	return c, nil
+}
+
 // Problem answers a request with a problem document (RFC 9457 section 3). title
 // says what kind of problem it is and is the same each time, or "" for the
 // status's own phrase; detail is a sentence about this occurrence that says what

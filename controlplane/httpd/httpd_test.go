@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestProblem(t *testing.T) {
@@ -43,6 +45,38 @@ func TestProblem(t *testing.T) {
 		if got.Title != c.wantTitle || got.Status != c.status || got.Detail != c.detail || got.Type != "" {
 			t.Errorf("%d: document %+v", c.status, got)
 		}
+	}
+}
+
+// TCP_NODELAY of a connection is what was wished when it came.
+func TestListenNoDelay(t *testing.T) {
+	var noDelay bool
+	l, err := Listen("127.0.0.1:0", func() bool { return noDelay })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, want := range []bool{true, false, true} {
+		noDelay = want
+		peer, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer peer.Close()
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.Control(func(fd uintptr) {
+			if got, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY); err != nil || (got != 0) != want {
+				t.Errorf("TCP_NODELAY is %d, %v; want %v", got, err, want)
+			}
+		})
 	}
 }
 

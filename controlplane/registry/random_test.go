@@ -335,6 +335,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		w.shards[i] = fakeShard{map[msg.RouteID]msg.AddRoute{}, map[msg.SessionID][]msg.RouteID{}}
 	}
 	w.registry = New(len(w.shards), w.limits)
+	w.registry.Placement = Placement{Together: w.random.IntN(4), Lead: w.random.IntN(8)}
 	return w
 }
 

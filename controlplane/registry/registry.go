@@ -1,5 +1,5 @@
 // Package registry knows who publishes and who watches what, and where in the
-// data plane. It is pure: it places sessions by load, keeps the limits, and says
+// data plane. It is pure: it places sessions (Placement), keeps the limits, and says
 // which commands make the shards agree with it; the caller sends them, in order.
 //
 // A stream is made by its first publisher. Its routes stay while it has a
@@ -32,8 +32,12 @@ type Order struct {
 
 // Registry is the state of all streams. Not safe for concurrent use.
 type Registry struct {
+	Placement Placement // where sessions go from now on
+
 	limits   Limits
 	loads    []int // sessions by shard
+	busy     []bool
+	placed   [NumWheres]uint64
 	streams  map[string]*Stream
 	sessions map[msg.SessionID]*Session
 	pending  map[netip.Prefix]int
@@ -97,6 +101,7 @@ func New(shards int, limits Limits) *Registry {
 	return &Registry{
 		limits:   limits,
 		loads:    make([]int, shards),
+		busy:     make([]bool, shards),
 		streams:  map[string]*Stream{},
 		sessions: map[msg.SessionID]*Session{},
 		pending:  map[netip.Prefix]int{},
@@ -123,6 +128,9 @@ func (r *Registry) Session(id msg.SessionID) *Session { return r.sessions[id] }
 
 // Sessions returns how many sessions there are.
 func (r *Registry) Sessions() int { return len(r.sessions) }
+
+// Placed returns how many viewers went where so far, by Where.
+func (r *Registry) Placed() [NumWheres]uint64 { return r.placed }
 
 // Admit reports whether one more session from a source fits the limits; it
 // changes nothing.
@@ -164,7 +172,7 @@ func (r *Registry) Publish(name string, tracks []sdp.Track, source netip.Addr) (
 		return nil, nil, err
 	}
 	stream = r.ensure(name)
-	s := r.add(stream, source, false)
+	s := r.add(stream, r.placePublisher(stream), source, false)
 	stream.Publisher = s
 	return s, r.carry(stream, tracks, s.ID.Shard()), nil
 }
@@ -180,7 +188,7 @@ func (r *Registry) PublishBuiltIn(name string, tracks []sdp.Track) (*Stream, err
 	}
 	stream := r.ensure(name)
 	stream.BuiltIn = true
-	r.carry(stream, tracks, r.idlest())
+	r.carry(stream, tracks, r.placePublisher(stream))
 	return stream, nil
 }
 
@@ -196,7 +204,9 @@ func (r *Registry) Subscribe(name string, source netip.Addr) (*Session, error) {
 	if err := r.Admit(source); err != nil {
 		return nil, err
 	}
-	s := r.add(stream, source, true)
+	shard := r.placeViewer(stream)
+	r.placed[r.where(stream, shard)]++
+	s := r.add(stream, shard, source, true)
 	stream.Viewers[s.ID] = s
 	stream.at[s.ID.Shard()]++
 	r.sync(stream)
@@ -243,9 +253,8 @@ func (r *Registry) ensure(name string) *Stream {
 	return r.streams[name]
 }
 
-func (r *Registry) add(stream *Stream, source netip.Addr, sends bool) *Session {
+func (r *Registry) add(stream *Stream, shard int, source netip.Addr, sends bool) *Session {
 	r.serial++
-	shard := r.idlest()
 	s := &Session{ID: msg.NewSessionID(shard, r.serial), Stream: stream, Sends: sends, source: network(source)}
 	r.sessions[s.ID] = s
 	r.loads[shard]++
@@ -257,17 +266,6 @@ func (r *Registry) settle(source netip.Prefix) {
 	if r.pending[source]--; r.pending[source] == 0 {
 		delete(r.pending, source)
 	}
-}
-
-// idlest returns the shard with the fewest sessions.
-func (r *Registry) idlest() int {
-	idlest := 0
-	for i, load := range r.loads {
-		if load < r.loads[idlest] {
-			idlest = i
-		}
-	}
-	return idlest
 }
 
 // carry makes a stream carry tracks that come in at a shard. Viewers stay on the

@@ -34,9 +34,9 @@ func (e *Engine) HandleCommand(now clock.Time, c msg.Command) {
 		e.restartICE(&c)
 	case msg.SendDatagram:
 		e.sendDatagram(&c)
-	case msg.SetDeadlines:
+	case msg.TuneRoute:
 		if r := e.routes[c.Route]; r != nil {
-			r.deadlines = c.Deadlines
+			r.tuning = c.Tuning
 		}
 	case msg.Inject:
 		e.inject(&c)

@@ -189,7 +189,7 @@ func (e *Engine) start(r *route, eg *egress, h pkt.Handle) bool {
 	at := r.ring.Head() - 1
 	if r.kind == msg.Video {
 		kept := r.hasKey && r.keyAt >= r.ring.Tail()
-		if !kept || !e.young(r, e.keyframe(r)) && !(r.deaf && e.set.GOPBytes > 0) {
+		if !kept || !e.young(r, e.keyframe(r)) && !(r.deaf && e.gopBytes(r) > 0) {
 			e.requestKeyframe(r)
 			return false
 		}

@@ -142,8 +142,10 @@ func (f *fuzzer) around(i int, p *fuzzPeer) {
 	case 6:
 		f.configure(low)
 	case 7:
-		f.command(p, msg.SetDeadlines{Route: fuzzRoute, Deadlines: msg.Deadlines{
-			Budget: time.Duration(low&3) * time.Millisecond, LateDrop: time.Duration(low>>1) * time.Millisecond}})
+		f.command(p, msg.TuneRoute{Route: fuzzRoute, Tuning: msg.Tuning{
+			Deadlines: msg.Deadlines{Budget: time.Duration(low&3) * time.Millisecond, LateDrop: time.Duration(low>>1) * time.Millisecond},
+			GOPBytes:  int(low&1) - 1,
+		}})
 	}
 }
 

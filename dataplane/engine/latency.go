@@ -117,16 +117,16 @@ func (e *Engine) measure(r *route, latency time.Duration, packets uint64) {
 
 //hot:path
 func (e *Engine) budget(r *route) time.Duration {
-	if r.deadlines.Budget > 0 {
-		return r.deadlines.Budget
+	if r.tuning.Budget > 0 {
+		return r.tuning.Budget
 	}
 	return e.set.Deadlines.Budget
 }
 
 //hot:path
 func (e *Engine) lateDrop(r *route) time.Duration {
-	if r.deadlines.LateDrop > 0 {
-		return r.deadlines.LateDrop
+	if r.tuning.LateDrop > 0 {
+		return r.tuning.LateDrop
 	}
 	return e.set.Deadlines.LateDrop
 }

@@ -151,7 +151,7 @@ func TestBudget(t *testing.T) {
 		set := engine.DefaultSettings()
 		set.Deadlines.Budget = c.settings
 		e.Configure(set)
-		e.HandleCommand(b.now, msg.SetDeadlines{Route: burstRoute, Deadlines: msg.Deadlines{Budget: c.own}})
+		e.HandleCommand(b.now, msg.TuneRoute{Route: burstRoute, Tuning: msg.Tuning{Deadlines: msg.Deadlines{Budget: c.own}}})
 		before := e.Stats()
 		b.lateBy(3 * time.Millisecond)
 		after := e.Stats()
@@ -164,7 +164,7 @@ func TestBudget(t *testing.T) {
 			t.Errorf("budgets %v and %v: %d of %d late, want %d", c.settings, c.own, route.Late-was.Late, route.Sent-was.Sent, want)
 		}
 	}
-	e.HandleCommand(b.now, msg.SetDeadlines{Route: burstRoute + 1}) // one that is gone
+	e.HandleCommand(b.now, msg.TuneRoute{Route: burstRoute + 1}) // one that is gone
 }
 
 // What is later than asked for is left out by whole frames: a frame that began in
@@ -174,7 +174,7 @@ func TestLateFramesAreLeftOut(t *testing.T) {
 	b.seq = 11 * packetsInFrame // timestamps follow from it
 	b.handle(0, b.frame(true))
 	e := b.engines[0]
-	e.HandleCommand(b.now, msg.SetDeadlines{Route: burstRoute, Deadlines: msg.Deadlines{LateDrop: 20 * time.Millisecond}})
+	e.HandleCommand(b.now, msg.TuneRoute{Route: burstRoute, Tuning: msg.Tuning{Deadlines: msg.Deadlines{LateDrop: 20 * time.Millisecond}}})
 	arrived := b.now
 	frame, next := b.frame(false), b.frame(false)
 	for _, step := range []struct {

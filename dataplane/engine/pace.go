@@ -26,6 +26,15 @@ func (e *Engine) young(r *route, key *history.Packet) bool {
 // justCame is how long a keyframe may have been on its way through the machine.
 const justCame = 100 * time.Millisecond
 
+// gopBytes is how far the history of a route reaches back at least whose source
+// cannot be asked for keyframes; 0: nobody starts on an old one.
+func (e *Engine) gopBytes(r *route) int {
+	if own := r.tuning.GOPBytes; own != 0 {
+		return max(own, 0)
+	}
+	return e.set.GOPBytes
+}
+
 // beginPacing spreads what a viewer has to catch up with, whose first packet has
 // the given age.
 func (e *Engine) beginPacing(r *route, eg *egress, h pkt.Handle, age time.Duration) {

@@ -114,20 +114,24 @@ func TestWhoStartsOnAnOldKeyframe(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		feedback msg.Feedback
-		gop      int
+		gop, own int // of the settings, of the route
 		age      time.Duration
 		starts   bool
 	}{
-		{"young", msg.Feedback{PLI: true}, 1 << 20, time.Second, true},
-		{"old, another can be asked for by PLI", msg.Feedback{PLI: true}, 1 << 20, time.Second + playStep, false},
-		{"old, another can be asked for by FIR", msg.Feedback{FIR: true}, 1 << 20, time.Second + playStep, false},
-		{"old, none can be asked for", msg.Feedback{}, 1 << 20, 3 * time.Second, true},
-		{"old, switched off", msg.Feedback{}, 0, 3 * time.Second, false},
-		{"older than what is kept", msg.Feedback{}, 1 << 20, 8 * time.Second, false},
+		{"young", msg.Feedback{PLI: true}, 1 << 20, 0, time.Second, true},
+		{"old, another can be asked for by PLI", msg.Feedback{PLI: true}, 1 << 20, 0, time.Second + playStep, false},
+		{"old, another can be asked for by FIR", msg.Feedback{FIR: true}, 1 << 20, 0, time.Second + playStep, false},
+		{"old, none can be asked for", msg.Feedback{}, 1 << 20, 0, 3 * time.Second, true},
+		{"old, switched off", msg.Feedback{}, 0, 0, 3 * time.Second, false},
+		{"older than what is kept", msg.Feedback{}, 1 << 20, 0, 8 * time.Second, false},
+		{"older, and the route keeps more", msg.Feedback{}, 1 << 20, 4 << 20, 8 * time.Second, true},
+		{"switched off, and on for the route", msg.Feedback{}, 0, 1 << 20, 3 * time.Second, true},
+		{"switched off for the route", msg.Feedback{}, 1 << 20, -1, 3 * time.Second, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newPublished(t, 1, 2, c.feedback)
 			b.configure(func(s *engine.Settings) { s.GOPBytes = c.gop })
+			b.engines[0].HandleCommand(b.now, msg.TuneRoute{Route: burstRoute, Tuning: msg.Tuning{GOPBytes: c.own}})
 			b.handle(0, b.frame(true))
 			b.play(c.age)
 			b.watch(0)
@@ -147,7 +151,7 @@ func TestWhoStartsOnAnOldKeyframe(t *testing.T) {
 func TestCatchingUpIsNotLate(t *testing.T) {
 	b := newPublished(t, 1, 2, msg.Feedback{})
 	e := b.engines[0]
-	e.HandleCommand(b.now, msg.SetDeadlines{Route: burstRoute, Deadlines: msg.Deadlines{Budget: time.Millisecond, LateDrop: 2 * time.Millisecond}})
+	e.HandleCommand(b.now, msg.TuneRoute{Route: burstRoute, Tuning: msg.Tuning{Deadlines: msg.Deadlines{Budget: time.Millisecond, LateDrop: 2 * time.Millisecond}}})
 	b.handle(0, b.frame(true))
 	b.play(3 * time.Second)
 	b.watch(0)

@@ -305,7 +305,7 @@ func (e *Engine) newRing(r *route) *history.Ring {
 	case r.kind == msg.Audio:
 		packets, bytes = packets/4, bytes/16
 	case r.deaf:
-		bytes = max(bytes, e.set.GOPBytes)
+		bytes = max(bytes, e.gopBytes(r))
 		for packets < bytes/1024 {
 			packets *= 2
 		}

@@ -143,20 +143,20 @@ type route struct {
 	remotes   []remote // other shards that have viewers; home only
 	ingress   pkt.Handle
 
-	splice    rewrite.Splice
-	ring      *history.Ring        // nil before the first packet
-	latency   *histogram.Histogram // of what was sent here; made with the ring
-	sent      uint64               // how many it counts
-	late      uint64               // of these, later than the budget
-	deadlines msg.Deadlines        // own ones, 0 for the settings'
-	waitKey   bool                 // nothing passes before a keyframe
-	deaf      bool                 // the source cannot be asked for keyframes
-	hasKey    bool
-	keyAt     uint64 // position of the newest keyframe's first packet
-	keyTS     uint32
-	wantKey   feedback.Throttle // requests towards another shard
-	report    senderReport
-	reportNo  uint32 // sender reports of the source so far
+	splice   rewrite.Splice
+	ring     *history.Ring        // nil before the first packet
+	latency  *histogram.Histogram // of what was sent here; made with the ring
+	sent     uint64               // how many it counts
+	late     uint64               // of these, later than the budget
+	tuning   msg.Tuning           // its own, where it is not 0
+	waitKey  bool                 // nothing passes before a keyframe
+	deaf     bool                 // the source cannot be asked for keyframes
+	hasKey   bool
+	keyAt    uint64 // position of the newest keyframe's first packet
+	keyTS    uint32
+	wantKey  feedback.Throttle // requests towards another shard
+	report   senderReport
+	reportNo uint32 // sender reports of the source so far
 
 	egresses []pkt.Handle
 	ready    uint64 // position in the history up to which viewers are served

@@ -173,11 +173,17 @@ type AddRoute struct {
 // RemoveRoute forgets a route; its egresses stop.
 type RemoveRoute struct{ Route RouteID }
 
-// SetDeadlines gives a route of a shard its own deadlines; 0 stands for those of
-// the engine's settings. A route forgets them when it is removed.
-type SetDeadlines struct {
+// TuneRoute gives a route of a shard settings of its own. It forgets them when it
+// is removed.
+type TuneRoute struct {
 	Route RouteID
+	Tuning
+}
+
+// Tuning is what is settled of one route; where it is 0, the engine's settings hold.
+type Tuning struct {
 	Deadlines
+	GOPBytes int // as in the engine's settings; negative for none
 }
 
 // Deadlines say how long a packet may take from the kernel's receive timestamp to
@@ -201,7 +207,7 @@ func (RestartICE) command()    {}
 func (SendDatagram) command()  {}
 func (AddRoute) command()      {}
 func (RemoveRoute) command()   {}
-func (SetDeadlines) command()  {}
+func (TuneRoute) command()     {}
 func (Inject) command()        {}
 
 // Event is what a shard tells the control plane.

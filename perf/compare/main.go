@@ -3,7 +3,8 @@
 // the root of the module, on a machine with nothing else to do: runs that other load disturbed are marked with *, left out, counted
 // and made up for by further ones.
 //
-// Scenarios are chosen by name (-scenario, package scenario) or made of -n, -load, -full and -servers.
+// Scenarios are chosen by name (-scenario, package scenario) or made of -n, -load, -full and -servers. What a change of Sluice is
+// worth, say the builds before and after it beside each other: -scenario tx-100 -servers sluice,before=/tmp/sluice-before
 package main
 
 import (
@@ -80,7 +81,7 @@ func parse() (o options, err error) {
 	viewers := flag.String("n", "100,200", "numbers of viewers, separated by commas")
 	paces := flag.String("load", "burst,paced", "burst: a frame's packets leave together; paced: over 25 ms")
 	fulls := flag.String("full", "10,all", "how many viewers decrypt and time every packet")
-	servers := flag.String("servers", "sluice,baseline,yardstick,floor", "servers to run in turn; NAME=URL is a WHIP/WHEP server that runs already")
+	servers := flag.String("servers", "sluice,baseline,yardstick,floor", "servers to run in turn, with -scenario those of the scenario; NAME=URL is a WHIP/WHEP server that runs already, NAME=PATH another build of sluice")
 	args := flag.String("sluice-args", "", "further arguments for sluice, separated by blanks")
 	seconds := flag.Float64("seconds", 10, "length of a measurement")
 	budget := flag.String("budget", "", "judge by the limits in this `file` and fail when one is broken")
@@ -109,11 +110,19 @@ func parse() (o options, err error) {
 		o.budget = &b
 	}
 	if *names != "" {
-		o.scenarios, err = scenario.Select(*names)
+		if o.scenarios, err = scenario.Select(*names); err == nil && given("servers") {
+			err = scenario.Restrict(o.scenarios, strings.Split(*servers, ","))
+		}
 	} else {
 		o.scenarios, err = scenario.AdHoc(*viewers, *paces, *fulls, strings.Split(*servers, ","))
 	}
 	return o, err
+}
+
+// given reports whether the command line has a flag.
+func given(name string) (yes bool) {
+	flag.Visit(func(f *flag.Flag) { yes = yes || f.Name == name })
+	return yes
 }
 
 // build compiles every server that takes part, once, and returns why those are missing that could not be built and need not be.

@@ -32,6 +32,7 @@ type Kind struct {
 	admin  bool   // serves /metrics and profiles on the admin address
 	bare   bool   // has no sessions (client.DialBare)
 	url    string // of a server that runs already; nothing is built or started then
+	built  string // the binary, where it is there already
 }
 
 // addrs are where a server is told to listen.
@@ -64,11 +65,17 @@ var kinds = []Kind{
 	},
 }
 
-// Lookup finds a server by its name, or makes one of NAME=URL for a WHIP/WHEP server that runs already: its endpoints are
+// Lookup finds a server by its name. NAME=URL makes one of a WHIP/WHEP server that runs already: its endpoints are
 // URL/whip/STREAM and URL/whep/STREAM, or, where URL has "{}", that with whip and whep in its place. Its cost is not measured, for its process may be anywhere.
+// NAME=PATH makes one of another build of Sluice.
 func Lookup(name string) (Kind, error) {
-	if name, url, ok := strings.Cut(name, "="); ok {
-		return Kind{Name: name, url: url}, nil
+	if name, at, ok := strings.Cut(name, "="); ok {
+		if strings.Contains(at, "://") {
+			return Kind{Name: name, url: at}, nil
+		}
+		other := kinds[0]
+		other.Name, other.built = name, at
+		return other, nil
 	}
 	names := make([]string, len(kinds))
 	for i, k := range kinds {
@@ -80,11 +87,16 @@ func Lookup(name string) (Kind, error) {
 	return Kind{}, fmt.Errorf("server %q: want one of %s", name, strings.Join(names, ", "))
 }
 
-func (k Kind) binary() string { return filepath.Join("bin", k.Name) }
+func (k Kind) binary() string {
+	if k.built != "" {
+		return k.built
+	}
+	return filepath.Join("bin", k.Name)
+}
 
 // Build compiles the server to bin/NAME. It runs in the root of the module.
 func (k Kind) Build(ctx context.Context) error {
-	if k.url != "" {
+	if k.url != "" || k.built != "" {
 		return nil
 	}
 	command := []string{"go", "build", "-o", k.binary(), k.source}

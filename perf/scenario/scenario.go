@@ -241,6 +241,28 @@ func matches(wanted []string, name string) (bool, error) {
 	return false, nil
 }
 
+// Restrict leaves of each scenario the arms that are named, and adds a server of its own for each NAME=….
+func Restrict(list []Scenario, names []string) error {
+	for i := range list {
+		s := &list[i]
+		var arms []Arm
+		for _, name := range names {
+			at := slices.IndexFunc(s.Arms, func(a Arm) bool { return a.Name == name })
+			short, _, other := strings.Cut(name, "=")
+			switch {
+			case other:
+				arms = append(arms, Arm{Name: short, Server: name})
+			case at >= 0:
+				arms = append(arms, s.Arms[at])
+			default:
+				return fmt.Errorf("%s has no server %q", s.Name, name)
+			}
+		}
+		s.Arms = arms
+	}
+	return nil
+}
+
 // Names lists the scenarios.
 func Names() (names []string) {
 	for _, s := range Table() {

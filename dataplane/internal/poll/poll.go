@@ -7,6 +7,7 @@ import (
 	"time"
 	"unsafe" // for pointers that the kernel reads and fills
 
+	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,9 +23,9 @@ type Poller struct {
 	epoll int
 	event int // eventfd(2) that Wake writes
 
-	_       [64]byte // state has its cache line: others read it, and the rest is the owner's
+	_       cpu.CacheLinePad // state has its cache line: others read it, and the rest is the owner's
 	state   atomic.Uint32
-	_       [64]byte
+	_       cpu.CacheLinePad
 	coarse  bool // the kernel waits in whole milliseconds
 	timeout unix.Timespec
 	events  [16]unix.EpollEvent

@@ -1,7 +1,11 @@
 // Package ring passes messages from one shard to another without locks.
 package ring
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"golang.org/x/sys/cpu"
+)
 
 // SPSC is a bounded queue between exactly one producer and one consumer. Items
 // are written and read in place. The two counters are a cache line apart, and
@@ -9,13 +13,13 @@ import "sync/atomic"
 type SPSC[T any] struct {
 	items []T
 
-	_        [64]byte
+	_        cpu.CacheLinePad
 	tail     atomic.Uint64 // next to be written
 	seenHead uint64        // producer's copy of head
-	_        [64]byte
+	_        cpu.CacheLinePad
 	head     atomic.Uint64 // next to be read
 	seenTail uint64        // consumer's copy of tail
-	_        [64]byte
+	_        cpu.CacheLinePad
 }
 
 // New returns a ring for a power of two of items.

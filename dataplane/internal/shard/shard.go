@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
 
 	"sluice/dataplane/clock"
@@ -39,28 +40,29 @@ const receiveBudget = 4
 // Shard is one thread's loop. Only the methods that say so may be called from
 // other goroutines.
 type Shard struct {
-	index   int
-	cpu     int // pinned to, -1 for none
-	engine  *engine.Engine
-	socket  *udp.Socket
-	streams *tcp.Socket // nil without ICE-TCP
-	poller  *poll.Poller
-	epoch   time.Time  // clock.Time 0
-	origin  time.Time  // wall clock at clock.Time 0, read once a turn
-	lapped  clock.Time // when the current stage began
-	tx      *pkt.Batch
-	unsent  bool // tx waits for the socket to take more
-	accel   pkt.Accel
-	spin    spinner
-
-	steerer Steerer // nil for none
-
-	peers    []*Shard                // all shards, by index
+	_        cpu.CacheLinePad // what follows is written once, and read by others while they pass us something
+	poller   *poll.Poller
 	inbox    []*ring.SPSC[relayItem] // from each other shard
 	commands chan any                // msg.Command, look, Settings or a connection that is ours
 	events   chan msg.Event
 	stop     chan struct{}
 	done     chan struct{}
+
+	_       cpu.CacheLinePad // and this is the loop's alone
+	index   int
+	cpu     int // pinned to, -1 for none
+	engine  *engine.Engine
+	socket  *udp.Socket
+	streams *tcp.Socket // nil without ICE-TCP
+	peers   []*Shard    // all shards, by index
+	epoch   time.Time   // clock.Time 0
+	origin  time.Time   // wall clock at clock.Time 0, read once a turn
+	lapped  clock.Time  // when the current stage began
+	tx      *pkt.Batch
+	unsent  bool // tx waits for the socket to take more
+	accel   pkt.Accel
+	spin    spinner
+	steerer Steerer // nil for none
 }
 
 // relayItem is a message to another shard with room for its bytes.
@@ -134,6 +136,8 @@ type Settings struct {
 	Engine engine.Settings
 	Accel  pkt.Accel     // what is wished of the kernel
 	Spin   time.Duration // how long to ask for work before sleeping; 0 is not at all
+	// NoDelay has small writes to TCP connections leave at once.
+	NoDelay bool
 }
 
 // Configure changes the settings. Safe for concurrent use.
@@ -237,7 +241,12 @@ func (s *Shard) run() {
 	}
 }
 
+// timerSlack is how late the kernel may end a shard's sleep.
+const timerSlack = 10 * time.Microsecond
+
 func (s *Shard) pin() {
+	// Pacing is finer than the process's timers need be; where that is refused, it is as fine.
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(timerSlack), 0, 0, 0)
 	if s.cpu < 0 {
 		return
 	}
@@ -379,6 +388,9 @@ func (s *Shard) takeCommands() (some bool) {
 func (s *Shard) configure(set *Settings) {
 	s.engine.Configure(set.Engine)
 	s.spin.limit = set.Spin
+	if s.streams != nil {
+		s.streams.SetNoDelay(set.NoDelay)
+	}
 	if set.Accel != s.accel {
 		s.accel = set.Accel
 		s.socket.Use(set.Accel)

@@ -51,6 +51,7 @@ type Socket struct {
 	listener int
 	epoll    int
 	port     uint16
+	noDelay  bool
 
 	conns   map[uint32]*Conn // by name
 	last    uint32           // name given
@@ -78,7 +79,7 @@ func Listen(addr netip.AddrPort, o Options) (*Socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tcp socket: %w", err)
 	}
-	s := &Socket{o: o, listener: fd, epoll: -1, conns: map[uint32]*Conn{}}
+	s := &Socket{o: o, listener: fd, epoll: -1, noDelay: true, conns: map[uint32]*Conn{}}
 	if err := s.open(addr); err != nil {
 		s.Close()
 		return nil, err
@@ -94,7 +95,7 @@ func (s *Socket) open(addr netip.AddrPort) error {
 		{"SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
 		{"SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1},
 		{"IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0},
-		{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, number(s.noDelay)},
 		{"TCP_NOTSENT_LOWAT", unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, s.o.Unsent},
 	} {
 		if err := unix.SetsockoptInt(s.listener, opt.level, opt.opt, opt.value); err != nil {
@@ -120,6 +121,30 @@ func (s *Socket) open(addr netip.AddrPort) error {
 		return fmt.Errorf("epoll_create1: %w", err)
 	}
 	return s.watch(s.listener, 0, unix.EPOLLIN)
+}
+
+// SetNoDelay says whether small writes leave at once (TCP_NODELAY, tcp(7)), as
+// they do to begin with, or wait while one before them is not acknowledged
+// (RFC 896): on all connections, those that come later too.
+func (s *Socket) SetNoDelay(on bool) {
+	s.noDelay = on
+	setNoDelay(s.listener, on)
+	for _, c := range s.conns {
+		setNoDelay(c.fd, on)
+	}
+}
+
+// setNoDelay cannot fail on a TCP socket.
+func setNoDelay(fd int, on bool) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, number(on))
+}
+
+// number is a switch as socket options take it.
+func number(on bool) int {
+	if on {
+		return 1
+	}
+	return 0
 }
 
 // watch has epoll tell of a descriptor under a name, edge-triggered.
@@ -297,6 +322,7 @@ func (s *Socket) Release(c *Conn) *Conn {
 
 // Adopt takes a connection that another socket released.
 func (s *Socket) Adopt(now clock.Time, c *Conn) {
+	setNoDelay(c.fd, s.noDelay) // where it was, that may have been said earlier or later
 	s.add(now, c)
 	if !c.closed {
 		s.toRead(c)

@@ -183,6 +183,35 @@ func TestOptionsAreInherited(t *testing.T) {
 	}
 }
 
+// TCP_NODELAY can be changed: for those that are there, those that come, and
+// those that another socket had before.
+func TestNoDelayIsLive(t *testing.T) {
+	b := newBench(t, roomy())
+	noDelay := func(c *Conn) int {
+		t.Helper()
+		v, err := unix.GetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	there := b.accept(b.dial())
+	b.SetNoDelay(false)
+	came := b.accept(b.dial())
+	if noDelay(there) != 0 || noDelay(came) != 0 {
+		t.Errorf("off: TCP_NODELAY is %d and %d", noDelay(there), noDelay(came))
+	}
+	moved, other := b.Release(came), b.listen(b.Port())
+	other.Adopt(b.now, moved)
+	if noDelay(moved) == 0 {
+		t.Error("a connection does not take the setting of the socket that adopts it")
+	}
+	b.SetNoDelay(true)
+	if noDelay(there) == 0 {
+		t.Error("it is not switched on again")
+	}
+}
+
 // batch returns a batch with packets for a connection.
 func batch(c *Conn, packets ...string) *pkt.Batch {
 	b := pkt.NewBatch(make([]byte, 1<<20), 1000)

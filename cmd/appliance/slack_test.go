@@ -1,0 +1,30 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The runtime's threads may be woken late, a shard's may not.
+func TestTimerSlack(t *testing.T) {
+	p := launch(t, "--set", "dataplane/shards=2")
+	tasks, err := filepath.Glob("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/task/*")
+	if err != nil || len(tasks) < 4 {
+		t.Fatalf("%d threads, %v", len(tasks), err)
+	}
+	threads := map[string]int{}
+	for _, task := range tasks {
+		slack, err := os.ReadFile("/proc/" + filepath.Base(task) + "/timerslack_ns")
+		if errors.Is(err, os.ErrPermission) {
+			t.Skip("reading it of other processes takes CAP_SYS_NICE")
+		}
+		threads[strings.TrimSpace(string(slack))]++
+	}
+	if threads["10000"] != 2 || threads["4000000"] != len(tasks)-2 {
+		t.Errorf("threads by slack in ns: %v; want 2 of 10000, all others of 4000000", threads)
+	}
+}

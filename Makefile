@@ -11,7 +11,7 @@ TEST_PACKAGES := chromium firefox-esr ffmpeg openssl gnutls-bin iproute2 fuse3 s
 	python3-gst-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-nice gstreamer1.0-libav
 
-.PHONY: help run build test race fuzz matrix perf soak deps bpf
+.PHONY: help run build test race fuzz matrix perf effect soak deps bpf
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -55,6 +55,9 @@ matrix: deps ## each client publishes to each over each network, without and wit
 
 perf: build ## measure Sluice beside others: SCENARIO=quick (a quarter of an hour), tx-100, … or all (hours); BUDGET=FILE judges
 	$(GO) run ./perf/compare -scenario '$(or $(SCENARIO),all)' $(if $(BUDGET),-budget $(BUDGET)) $(if $(filter quick,$(SCENARIO)),-runs 3 -seconds 3 -rss-wait 0 -markdown) $(PERF)
+
+effect: build ## what each option of low-latency networking is worth, switched on one by one: about four minutes
+	$(GO) run ./perf/effect $(EFFECT)
 
 soak: build ## ten minutes, 200 viewers, one joining and leaving each second
 	$(GO) run ./perf/soak $(SOAK)

@@ -70,6 +70,24 @@ func mustDrops(t *testing.T, c *Conn) int {
 	return int(n)
 }
 
+func TestSendTrainArrivesAsPackets(t *testing.T) {
+	a, b := pair(t)
+	var sent [][]byte
+	for i := range 10 {
+		sent = append(sent, make([]byte, 500))
+		sent[i][0] = byte(i)
+	}
+	sent[9] = sent[9][:100]
+	if err := a.SendTrain(sent); err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range receive(t, b, len(sent)) {
+		if len(p) != len(sent[i]) || p[0] != byte(i) {
+			t.Errorf("packet %d: %d bytes of number %d", i, len(p), p[0])
+		}
+	}
+}
+
 func TestSendBatchArrivesInOrder(t *testing.T) {
 	a, b := pair(t)
 	var sent [][]byte

@@ -110,6 +110,8 @@ func (m Media) check() error {
 		return fmt.Errorf("streams %d: want 1 to 10000", m.Streams)
 	case m.PPF < 1 || m.PPF > 1000:
 		return fmt.Errorf("ppf %d: want 1 to 1000", m.PPF)
+	case m.Trains && m.PPF > 64:
+		return fmt.Errorf("ppf %d: want 64 at most of what leaves as one message", m.PPF)
 	case m.Size < smallest || m.Size > 1400:
 		return fmt.Errorf("size %d: want %d to 1400 bytes", m.Size, smallest)
 	case m.Spread < 0 || m.Spread > time.Second/time.Duration(m.FPS):
@@ -141,6 +143,38 @@ func (b *Bench) Join(ctx context.Context, full bool) (*Viewer, error) {
 		case <-time.After(time.Duration(seconds) * time.Second):
 		}
 	}
+}
+
+// JoinAll adds viewers, of whom some are full, while the publishers hold still, and returns when all have media.
+func (b *Bench) JoinAll(ctx context.Context, n, full int) ([]*Viewer, error) {
+	if err := b.pause(); err != nil {
+		return nil, err
+	}
+	viewers := make([]*Viewer, n)
+	err := each(parallelJoins, indices(n), func(i int) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+		defer cancel()
+		viewers[i], err = b.Join(ctx, IsFull(i, full, n))
+		return err
+	})
+	b.resume()
+	viewers = slices.DeleteFunc(viewers, func(v *Viewer) bool { return v == nil })
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, mediaTimeout)
+		defer cancel()
+		err = each(1, viewers, func(v *Viewer) error { return b.AwaitMedia(ctx, v) })
+	}
+	if err != nil {
+		b.LeaveAll(ctx, viewers)
+	}
+	return viewers, err
+}
+
+// LeaveAll ends the sessions of viewers.
+func (b *Bench) LeaveAll(ctx context.Context, viewers []*Viewer) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), joinTimeout)
+	defer cancel()
+	return each(parallelJoins, viewers, func(v *Viewer) error { return b.Leave(ctx, v) })
 }
 
 // AwaitMedia waits until the viewer got a keyframe.

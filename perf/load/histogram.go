@@ -12,6 +12,7 @@ const subBits = 7
 type histogram struct {
 	counts [(64 - subBits + 1) << subBits]uint64
 	total  uint64
+	sum    time.Duration
 	max    time.Duration
 }
 
@@ -20,6 +21,7 @@ func (h *histogram) add(d time.Duration) {
 	d = max(d, 0)
 	h.counts[bucket(uint64(d))]++
 	h.total++
+	h.sum += d
 	h.max = max(h.max, d)
 }
 
@@ -37,6 +39,9 @@ func (h *histogram) quantile(q float64) time.Duration {
 	}
 	return 0
 }
+
+// mean is exact; 0 when nothing was counted.
+func (h *histogram) mean() time.Duration { return h.sum / time.Duration(max(h.total, 1)) }
 
 // cdfPoints is how many points of the distribution a report has.
 const cdfPoints = 100

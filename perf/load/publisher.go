@@ -23,6 +23,7 @@ type Media struct {
 	Size    int           // bytes of a video RTP packet, header and extensions included, before SRTP adds its tag
 	Spread  time.Duration // a frame's packets leave evenly over this time; 0: in one burst
 	Silent  bool          // video alone
+	Trains  bool          // what leaves in one burst leaves as one message, at most 64 packets
 }
 
 const (
@@ -294,6 +295,9 @@ func (p *publisher) sendChunk(first, n int, elapsed int64, key bool) error {
 		if out[j], err = p.protect(s, packet); err != nil {
 			return err
 		}
+	}
+	if p.media.Trains {
+		return p.conn.SendTrain(out)
 	}
 	return p.conn.SendBatch(out)
 }

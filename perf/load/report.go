@@ -34,7 +34,8 @@ type Scenario struct {
 	PPF      int     `json:"packets_per_frame"`
 	Size     int     `json:"video_rtp_packet_bytes"` // before SRTP
 	SpreadMs float64 `json:"spread_ms"`
-	Silent   bool    `json:"silent"` // no audio
+	Silent   bool    `json:"silent"`            // no audio
+	Clients  int     `json:"clients,omitempty"` // of Requests; the others are 0 then
 	WindowS  float64 `json:"window_s"`
 	RSSWaitS float64 `json:"rss_wait_s"`
 }

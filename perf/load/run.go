@@ -229,26 +229,13 @@ func (s *session) measure(ctx context.Context) (err error) {
 	return err
 }
 
-// measureDropped measures twice: latency while the media of the full viewers passes, cost while nobody's does.
+// measureDropped discards the media of all but the full viewers meanwhile.
 func (s *session) measureDropped(ctx context.Context) error {
 	if err := s.plan.Drop.Add(lab.Viewers); err != nil {
 		return err
 	}
 	defer s.plan.Drop.Remove(lab.Viewers)
-	passing, err := s.window(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.plan.Drop.Add(lab.Sampled); err != nil {
-		return err
-	}
-	defer s.plan.Drop.Remove(lab.Sampled)
-	c, err := s.window(ctx)
-	c.Latency, c.Frames = passing.Latency, passing.Frames
-	c.Lost += passing.Lost
-	c.Due += passing.Due
-	c.Duplicates, c.Reordered, c.Corrupt = passing.Duplicates, passing.Reordered, passing.Corrupt
-	c.OtherCores, c.Late = max(c.OtherCores, passing.OtherCores), max(c.Late, passing.Late)
+	c, err := s.bench.measure(func() (Counts, error) { return s.window(ctx) })
 	s.report.Counts = c
 	return err
 }

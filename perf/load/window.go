@@ -1,8 +1,10 @@
 package load
 
 import (
+	"context"
 	"time"
 
+	"sluice/perf/lab"
 	"sluice/perf/proc"
 )
 
@@ -30,8 +32,9 @@ type Counts struct {
 	OtherCores   float64 `json:"other_cores"`  // busy with neither, so the run was disturbed
 }
 
-// Latency holds quantiles over every packet of every full viewer, in ms.
+// Latency holds the mean and quantiles over every packet of every full viewer, in ms.
 type Latency struct {
+	Mean float64 `json:"mean_ms"`
 	P50  float64 `json:"p50_ms"`
 	P90  float64 `json:"p90_ms"`
 	P99  float64 `json:"p99_ms"`
@@ -114,6 +117,63 @@ func (w *Window) End() (Counts, error) {
 	return counts, nil
 }
 
+// Measure counts for a time. Where the target has a Drop, whose viewers it discards already, it does so twice: latency while the
+// media of the full viewers passes, cost while nobody's does.
+func (b *Bench) Measure(ctx context.Context, viewers []*Viewer, d time.Duration) (Counts, error) {
+	return b.measure(func() (Counts, error) {
+		w, err := b.Begin(viewers)
+		if err != nil {
+			return Counts{}, err
+		}
+		if err := sleep(ctx, d); err != nil {
+			return Counts{}, err
+		}
+		return w.End()
+	})
+}
+
+func (b *Bench) measure(window func() (Counts, error)) (Counts, error) {
+	passing, err := window()
+	if err != nil || b.target.Drop == nil {
+		return passing, err
+	}
+	if err := b.target.Drop.Add(lab.Sampled); err != nil {
+		return passing, err
+	}
+	defer b.target.Drop.Remove(lab.Sampled)
+	c, err := window()
+	c.Latency, c.Frames = passing.Latency, passing.Frames
+	c.Lost += passing.Lost
+	c.Due += passing.Due
+	c.Duplicates, c.Reordered, c.Corrupt = passing.Duplicates, passing.Reordered, passing.Corrupt
+	c.OtherCores, c.Late = max(c.OtherCores, passing.OtherCores), max(c.Late, passing.Late)
+	return c, err
+}
+
+// Flow counts what the target's Drop discards in a time, and what that costs, while the publishers go on: it is for a server that is
+// offered more than it can carry, whose backlog would otherwise count too. What was due is not known then.
+func (b *Bench) Flow(ctx context.Context, d time.Duration) (c Counts, err error) {
+	var packets [2]uint64
+	var used [2]usage
+	for i := range used {
+		if packets[i], err = b.target.Drop.Packets(); err != nil {
+			return c, err
+		}
+		if used[i], err = readUsage(b.target.PID); err != nil {
+			return c, err
+		}
+		if i == 0 {
+			if err := sleep(ctx, d); err != nil {
+				return c, err
+			}
+		}
+	}
+	c.Seconds = used[1].at.Sub(used[0].at).Seconds()
+	c.Delivered = packets[1] - packets[0]
+	c.cost(used[0], used[1])
+	return c, nil
+}
+
 // cost charges the CPU time between two marks to the window.
 func (c *Counts) cost(before, after usage) {
 	server, own := after.server.Sub(before.server), after.own.Sub(before.own)
@@ -155,7 +215,7 @@ func (m mark) since(before mark, viewers []*Viewer) (c Counts) {
 
 func (h *histogram) summary() Latency {
 	return Latency{
-		P50: ms(h.quantile(0.5)), P90: ms(h.quantile(0.9)), P99: ms(h.quantile(0.99)),
+		Mean: ms(h.mean()), P50: ms(h.quantile(0.5)), P90: ms(h.quantile(0.9)), P99: ms(h.quantile(0.99)),
 		P999: ms(h.quantile(0.999)), Max: ms(h.max), CDF: h.cdf(),
 	}
 }

@@ -118,6 +118,9 @@ func describe(s *result.Scenario) scenarioView {
 
 // loadText describes a load in words.
 func loadText(p load.Scenario) string {
+	if p.Clients > 0 {
+		return fmt.Sprintf("%d clients, each with one request at a time", p.Clients)
+	}
 	text := fmt.Sprintf("%d viewers, %d of them timed", p.Viewers, p.Full)
 	if p.Streams > 1 {
 		text += fmt.Sprintf(", of %d streams", p.Streams)
@@ -144,7 +147,7 @@ func rows(s *result.Scenario) []row {
 		if s.Trivial(m) {
 			continue
 		}
-		r := row{Name: m.Name}
+		r := row{Name: s.Title(m)}
 		base, _, _ := s.Arms[0].Figures(m)
 		for i, a := range s.Arms {
 			median, _, _ := a.Figures(m)

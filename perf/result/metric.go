@@ -23,6 +23,7 @@ var Metrics = []Metric{
 	{"loss", "loss, %", "%.4f", func(r load.Report) float64 { return 100 * r.Counts.LossShare() }},
 	{"broken_frames", "broken frames", "%.0f", func(r load.Report) float64 { return float64(r.Counts.Frames.Broken) }},
 	{"resent", "sent again on NACK", "%.0f", func(r load.Report) float64 { return float64(r.Retransmitted) }},
+	{"mean_ms", "latency mean, ms", "%.3f", func(r load.Report) float64 { return r.Counts.Latency.Mean }},
 	{"p50_ms", "latency p50, ms", "%.3f", func(r load.Report) float64 { return r.Counts.Latency.P50 }},
 	{"p90_ms", "latency p90, ms", "%.3f", func(r load.Report) float64 { return r.Counts.Latency.P90 }},
 	{"p99_ms", "latency p99, ms", "%.3f", func(r load.Report) float64 { return r.Counts.Latency.P99 }},

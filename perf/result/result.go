@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"sluice/perf/load"
@@ -20,6 +21,7 @@ type Scenario struct {
 	Name  string `json:"scenario"`
 	About string `json:"about,omitempty"`
 	Setup string `json:"setup"`
+	Unit  string `json:"unit,omitempty"` // of work: a request; "" for a packet
 	Arms  []*Arm `json:"arms"`
 }
 
@@ -138,7 +140,7 @@ func (s *Scenario) medians(out io.Writer) error {
 		if s.Trivial(m) {
 			continue
 		}
-		fmt.Fprint(w, m.Name)
+		fmt.Fprint(w, s.Title(m))
 		for i, a := range s.Arms {
 			fmt.Fprint(w, "\t", a.cell(m, s.Arms[0], i == 0))
 		}
@@ -154,6 +156,14 @@ func (a *Arm) Counts() string {
 		return fmt.Sprintf("%d, all disturbed", len(a.Runs))
 	}
 	return fmt.Sprintf("%d (%d)", clean, len(a.Runs)-clean)
+}
+
+// Title is a metric's name with the scenario's unit of work.
+func (s *Scenario) Title(m Metric) string {
+	if s.Unit == "" {
+		return m.Name
+	}
+	return strings.ReplaceAll(m.Name, "packet", s.Unit)
 }
 
 // Trivial says that a metric is 0 in all runs, so it is not the scenario's.

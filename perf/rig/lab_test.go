@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,7 +47,50 @@ func TestYardsticks(t *testing.T) {
 	}
 }
 
-func try(t *testing.T, k Kind, place Place) {
+// TestCalls has the yardstick use the kernel in each way that it can: the same packets arrive.
+func TestCalls(t *testing.T) {
+	t.Chdir("../..")
+	k, err := Lookup("yardstick")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, calls := range []string{"sendto", "mmsg", "gso", "gro"} {
+		t.Run(calls, func(t *testing.T) { try(t, k, Place{}, "calls="+calls) })
+	}
+}
+
+// TestSet writes an attribute of Sluice in the lab, where only a token lets this process, and one that there is not.
+func TestSet(t *testing.T) {
+	t.Chdir("../..")
+	l, err := lab.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	k, err := Lookup("sluice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server, err := k.Start(t.Context(), Place{Lab: l}, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Stop()
+	if err := server.Set(t.Context(), "dataplane/gso", "0"); err != nil {
+		t.Error(err)
+	}
+	if err := server.Set(t.Context(), "dataplane/gso", "2"); err == nil || !strings.Contains(err.Error(), "dataplane/gso") {
+		t.Errorf("a bad value: %v", err)
+	}
+}
+
+func try(t *testing.T, k Kind, place Place, attrs ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	server, err := k.Start(ctx, place, t.Output())
@@ -54,6 +98,12 @@ func try(t *testing.T, k Kind, place Place) {
 		t.Fatal(err)
 	}
 	defer server.Stop()
+	for _, a := range attrs {
+		path, value, _ := strings.Cut(a, "=")
+		if err := server.Set(ctx, path, value); err != nil {
+			t.Fatal(err)
+		}
+	}
 	r, err := load.Run(ctx, load.Plan{
 		Target: server.Target("test"), Media: load.Media{FPS: 50, PPF: 5, Size: 1200}, Viewers: 3, Full: 1, Window: 500 * time.Millisecond,
 	})

@@ -3,6 +3,7 @@ package rig
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -35,6 +36,9 @@ type Kind struct {
 	built  string // the binary, where it is there already
 }
 
+// token lets this process write attributes in the lab, where it is another machine to the server.
+const token = "perf"
+
 // addrs are where a server is told to listen.
 type addrs struct{ http, admin, media string }
 
@@ -43,7 +47,7 @@ var kinds = []Kind{
 		Name: "sluice", source: "./cmd/appliance", admin: true,
 		args: func(a addrs) []string {
 			// Defaults, whatever this machine is configured to, and no demo stream: the baseline plays none either.
-			return []string{"run", "--config", "/nonexistent", "--set", "demo/stream=off", "--set", "admin/socket=off", "--https", "off",
+			return []string{"run", "--config", "/nonexistent", "--set", "demo/stream=off", "--set", "admin/socket=off", "--set", "admin/token=" + token, "--https", "off",
 				"--http", a.http, "--admin", a.admin, "--media", a.media}
 		},
 	},
@@ -58,6 +62,10 @@ var kinds = []Kind{
 	{
 		Name: "yardstick-c", source: "perf/yardstick/c/yardstick.c", libs: []string{"-lIPSec_MB", "-lpthread"}, bare: true,
 		args: func(a addrs) []string { return []string{"-http", a.http, "-media", a.media} },
+	},
+	{
+		Name: "standin", source: "perf/standin/standin.c", libs: []string{"-lpthread"},
+		args: func(a addrs) []string { return []string{"-http", a.http} },
 	},
 	{
 		Name: "floor", source: "./perf/yardstick", bare: true,
@@ -194,6 +202,30 @@ func (s *Server) endpoint(what, stream string) string {
 		return strings.ReplaceAll(s.kind.url, "{}", what)
 	}
 	return strings.TrimSuffix(s.kind.url, "/") + "/" + what + "/" + stream
+}
+
+// AttrURL is where an attribute of the server is read and, by PUT, written. The stand-ins take theirs in the same way, at the
+// address of their service.
+func (s *Server) AttrURL(path string) string {
+	return "http://" + cmp.Or(s.admin, s.http) + "/attr/" + path
+}
+
+// Set writes an attribute of the running server.
+func (s *Server) Set(ctx context.Context, path, value string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, s.AttrURL(path), strings.NewReader(value))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if answer, _ := io.ReadAll(resp.Body); resp.StatusCode/100 != 2 {
+		return fmt.Errorf("%s=%s: status %d: %s", path, value, resp.StatusCode, answer)
+	}
+	return nil
 }
 
 // Profile reads a CPU profile of some seconds, gzipped, from a server that has an admin listener; it is nil for others.

@@ -2,9 +2,12 @@ package main
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -16,11 +19,23 @@ const (
 	packetRoom   = 2048
 	trainMax     = 64 // segments in a train, UDP_MAX_SEGMENTS of older kernels
 	trainBytes   = 65507
-	sendBatch    = 8 // trains in one sendmmsg; their bytes then fit a second-level cache
+	sendBatch    = 8 // viewers in one sendmmsg; the bytes of their trains then fit a second-level cache
 	tagSize      = 16
 	controlRoom  = 64
 	bufferSize   = 64 << 20
 )
+
+// calls are what the forwarder does with the kernel, each what the one before it does and more.
+type calls int32
+
+const (
+	sendto calls = iota // a system call for each packet
+	mmsg                // recvmmsg and sendmmsg
+	gso                 // trains leave as one message (UDP_SEGMENT)
+	gro                 // trains come as one message (UDP_GRO)
+)
+
+var callNames = []string{"sendto", "mmsg", "gso", "gro"}
 
 // mmsghdr is struct mmsghdr of sendmmsg(2).
 type mmsghdr struct {
@@ -34,15 +49,16 @@ type forwarder struct {
 	fd           int
 	room         *room
 	floor, paced bool
+	calls        atomic.Int32
 
 	in     [receiveBatch]mmsghdr
 	inVec  [receiveBatch]unix.Iovec
 	inBuf  []byte
 	inCtl  [receiveBatch][controlRoom]byte
-	out    [sendBatch]mmsghdr
-	outVec [sendBatch]unix.Iovec
+	out    [sendBatch * trainMax]mmsghdr
+	outVec [sendBatch * trainMax]unix.Iovec
 	outBuf [sendBatch][]byte
-	outCtl [sendBatch][controlRoom]byte
+	outCtl [controlRoom]byte // of every train: they have one shape
 
 	train   []byte       // the packets of the frame, one behind the other: opened, with room for the tag, or as received
 	lengths []int        // of the packets in train, tag included
@@ -59,9 +75,6 @@ func newForwarder(at netip.AddrPort, r *room) (*forwarder, error) {
 	// Larger buffers need privilege; without it the system's limit has to do.
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bufferSize)
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, bufferSize)
-	if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1); err != nil {
-		return nil, os.NewSyscallError("UDP_GRO", err)
-	}
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}); err != nil {
 		return nil, os.NewSyscallError("bind", err)
 	}
@@ -71,29 +84,46 @@ func newForwarder(at netip.AddrPort, r *room) (*forwarder, error) {
 		f.in[i].hdr = unix.Msghdr{Iov: &f.inVec[i], Iovlen: 1, Control: &f.inCtl[i][0]}
 	}
 	for i := range f.out {
-		f.outBuf[i] = make([]byte, datagramSize)
 		f.out[i].hdr = unix.Msghdr{Namelen: unix.SizeofSockaddrInet4, Iov: &f.outVec[i], Iovlen: 1}
-		h := (*unix.Cmsghdr)(unsafe.Pointer(&f.outCtl[i])) // controlRoom holds one header and its value
-		h.Level, h.Type = unix.SOL_UDP, unix.UDP_SEGMENT
-		h.SetLen(unix.CmsgLen(2))
 	}
-	return f, nil
+	for i := range f.outBuf {
+		f.outBuf[i] = make([]byte, datagramSize)
+	}
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&f.outCtl)) // controlRoom holds one header and its value
+	h.Level, h.Type = unix.SOL_UDP, unix.UDP_SEGMENT
+	h.SetLen(unix.CmsgLen(2))
+	return f, f.setCalls("gro")
 }
+
+// setCalls chooses by name; it may be called at any time. What the socket holds then may be lost.
+func (f *forwarder) setCalls(name string) error {
+	i := slices.Index(callNames, name)
+	if i < 0 {
+		return fmt.Errorf("calls %q: want one of %q", name, callNames)
+	}
+	on := 0
+	if calls(i) >= gro {
+		on = 1
+	}
+	if err := unix.SetsockoptInt(f.fd, unix.SOL_UDP, unix.UDP_GRO, on); err != nil {
+		return os.NewSyscallError("UDP_GRO", err)
+	}
+	f.calls.Store(int32(i))
+	return nil
+}
+
+func (f *forwarder) does(c calls) bool { return calls(f.calls.Load()) >= c }
 
 // run forwards for ever.
 func (f *forwarder) run() error {
 	runtime.LockOSThread()
 	for {
-		for i := range f.in {
-			f.in[i].hdr.Controllen = controlRoom
-		}
-		// The socket blocks: MSG_WAITFORONE takes what is there once something is.
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(f.fd), uintptr(unsafe.Pointer(&f.in)), receiveBatch, unix.MSG_WAITFORONE, 0, 0)
+		n, errno := f.receive()
 		if errno == unix.EINTR {
 			continue
 		}
 		if errno != 0 {
-			return os.NewSyscallError("recvmmsg", errno)
+			return os.NewSyscallError("receive", errno)
 		}
 		for i := range f.in[:n] {
 			if err := f.datagram(i); err != nil {
@@ -101,6 +131,20 @@ func (f *forwarder) run() error {
 			}
 		}
 	}
+}
+
+// receive waits for messages, and takes what is there once something is.
+func (f *forwarder) receive() (n uintptr, errno unix.Errno) {
+	if !f.does(mmsg) {
+		n, _, errno = unix.Syscall6(unix.SYS_RECVFROM, uintptr(f.fd), uintptr(unsafe.Pointer(&f.inBuf[0])), datagramSize, 0, 0, 0)
+		f.in[0].len, f.in[0].hdr.Controllen = uint32(n), 0
+		return 1, errno
+	}
+	for i := range f.in {
+		f.in[i].hdr.Controllen = controlRoom
+	}
+	n, _, errno = unix.Syscall6(unix.SYS_RECVMMSG, uintptr(f.fd), uintptr(unsafe.Pointer(&f.in)), receiveBatch, unix.MSG_WAITFORONE, 0, 0)
+	return n, errno
 }
 
 // datagram takes apart what UDP_GRO has put together.
@@ -171,36 +215,49 @@ func (f *forwarder) flush() error {
 	if len(f.lengths) == 0 {
 		return nil
 	}
+	binary.NativeEndian.PutUint16(f.outCtl[unix.CmsgLen(0):], uint16(f.lengths[0]))
 	viewers := *f.room.viewers.Load()
 	for len(viewers) > 0 {
-		n := min(sendBatch, len(viewers))
-		for i, v := range viewers[:n] {
-			f.prepare(i, v)
+		messages := 0
+		chunk := viewers[:min(sendBatch, len(viewers))]
+		for i, v := range chunk {
+			messages = f.prepare(messages, i, v)
 		}
-		if err := f.send(n); err != nil {
+		if err := f.send(messages); err != nil {
 			return err
 		}
-		viewers = viewers[n:]
+		viewers = viewers[len(chunk):]
 	}
 	f.train, f.lengths, f.rocs = f.train[:0], f.lengths[:0], f.rocs[:0]
 	return nil
 }
 
-// prepare makes message i of the next sendmmsg: the train for one viewer.
-func (f *forwarder) prepare(i int, v *peer) {
+// prepare makes messages from the n-th on of the train for the i-th viewer of a chunk, and returns how many there are then.
+func (f *forwarder) prepare(n, i int, v *peer) int {
 	from := f.train
 	if !f.floor {
 		f.seal(f.outBuf[i], v)
-		from = f.outBuf[i]
+		from = f.outBuf[i][:len(f.train)]
 	}
-	f.outVec[i] = unix.Iovec{Base: &from[0], Len: uint64(len(f.train))}
-	h := &f.out[i].hdr
+	if len(f.lengths) > 1 && f.does(gso) {
+		f.message(n, from, v)
+		h := &f.out[n].hdr
+		h.Control, h.Controllen = &f.outCtl[0], uint64(unix.CmsgSpace(2))
+		return n + 1
+	}
+	for _, size := range f.lengths {
+		f.message(n, from[:size], v)
+		from = from[size:]
+		n++
+	}
+	return n
+}
+
+func (f *forwarder) message(n int, b []byte, v *peer) {
+	f.outVec[n] = unix.Iovec{Base: &b[0], Len: uint64(len(b))}
+	h := &f.out[n].hdr
 	h.Name = (*byte)(unsafe.Pointer(&v.to))
 	h.Control, h.Controllen = nil, 0
-	if len(f.lengths) > 1 {
-		h.Control, h.Controllen = &f.outCtl[i][0], uint64(unix.CmsgSpace(2))
-		binary.NativeEndian.PutUint16(f.outCtl[i][unix.CmsgLen(0):], uint16(f.lengths[0]))
-	}
 }
 
 func (f *forwarder) seal(to []byte, v *peer) {
@@ -216,17 +273,28 @@ func (f *forwarder) seal(to []byte, v *peer) {
 
 func (f *forwarder) send(n int) error {
 	for done := 0; done < n; {
-		sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(f.fd), uintptr(unsafe.Pointer(&f.out[done])), uintptr(n-done), 0, 0, 0)
+		sent, errno := f.sendSome(done, n)
 		switch errno {
 		case 0:
 			done += int(sent)
 		case unix.EINTR:
 		case unix.ECONNREFUSED: // a viewer is gone; the error belongs to an earlier datagram
 		default:
-			return os.NewSyscallError("sendmmsg", errno)
+			return os.NewSyscallError("send", errno)
 		}
 	}
 	return nil
+}
+
+// sendSome sends messages from one on, before another; it returns how many.
+func (f *forwarder) sendSome(from, to int) (n uintptr, errno unix.Errno) {
+	if f.does(mmsg) {
+		n, _, errno = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(f.fd), uintptr(unsafe.Pointer(&f.out[from])), uintptr(to-from), 0, 0, 0)
+		return n, errno
+	}
+	v, name := &f.outVec[from], f.out[from].hdr.Name
+	_, _, errno = unix.Syscall6(unix.SYS_SENDTO, uintptr(f.fd), uintptr(unsafe.Pointer(v.Base)), uintptr(v.Len), 0, uintptr(unsafe.Pointer(name)), unix.SizeofSockaddrInet4)
+	return 1, errno
 }
 
 // setNonce makes the GCM nonce of a packet (RFC 7714 section 8.1).

@@ -3,11 +3,15 @@
 // sendmmsg. It has no ICE, DTLS, RTCP, history, reordering or loss: it is what a server's cost is compared with. With -floor it does
 // not even seal: it sends what it received, which is what the kernel alone costs for the same messages.
 //
+// PUT to /attr/calls says with which system calls it moves packets: sendto (one for each), mmsg (recvmmsg and sendmmsg), gso (the
+// same, and trains) or gro, the start, which receives trains too. The effect table stands on that: Sluice has no way without batches.
+//
 // POST to /whip/… or /whep/… with one's own UDP address joins (client.DialBare); there is one publisher.
 package main
 
 import (
 	"flag"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -42,6 +46,18 @@ func run(addr, media string, floor, paced bool) error {
 	}
 	failed := make(chan error, 2)
 	go func() { failed <- f.run() }()
-	go func() { failed <- http.Serve(l, r.handler(floor)) }()
+	mux := r.handler(floor)
+	mux.HandleFunc("PUT /attr/calls", f.putCalls)
+	go func() { failed <- http.Serve(l, mux) }()
 	return <-failed
+}
+
+func (f *forwarder) putCalls(w http.ResponseWriter, q *http.Request) {
+	text, err := io.ReadAll(io.LimitReader(q.Body, 64))
+	if err == nil {
+		err = f.setCalls(string(text))
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	}
 }

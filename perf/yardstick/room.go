@@ -75,7 +75,7 @@ func newKey() []byte {
 }
 
 // handler lets peers in and out. When the forwarder does not seal, viewers get the publisher's key.
-func (r *room) handler(floor bool) http.Handler {
+func (r *room) handler(floor bool) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /whip/{stream}", func(w http.ResponseWriter, q *http.Request) {
 		r.join(w, q, newKey(), func(p *peer) { r.publisher.Store(p) })

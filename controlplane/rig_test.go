@@ -29,6 +29,7 @@ import (
 	"sluice/bpf/steer"
 	"sluice/controlplane"
 	"sluice/controlplane/auth"
+	"sluice/controlplane/fair"
 	"sluice/controlplane/keying"
 	"sluice/controlplane/whip"
 	"sluice/dataplane"
@@ -63,7 +64,7 @@ func start(t *testing.T, sets ...string) *rig { return startAt(t, place{}, sets.
 func startAt(t *testing.T, at place, sets ...string) *rig {
 	t.Helper()
 	before := census()
-	r := &rig{T: t, tree: attr.NewTree(&controlplane.Attrs, &auth.Attrs, &dataplane.Attrs, &keying.Attrs, &whip.Attrs)}
+	r := &rig{T: t, tree: attr.NewTree(&controlplane.Attrs, &auth.Attrs, &dataplane.Attrs, &keying.Attrs, &fair.Attrs, &whip.Attrs)}
 	for _, set := range append([]string{"dataplane/shards=2", "dataplane/pin=0", "placement/stream_viewers=0"}, sets...) {
 		path, value, _ := strings.Cut(set, "=")
 		if err := r.tree.Set(path, value); err != nil {

@@ -62,6 +62,7 @@ var policy = []room{
 
 	{"controlplane/events", false, "netopt/attr", "names of log messages; who logs need not know"},
 	{"controlplane/httpd", false, "", "the manners of our HTTP handlers"},
+	{"controlplane/fair", false, "controlplane/httpd netopt/attr", "what one source may do at the HTTP listeners; knows nothing of what it wants there"},
 	{"controlplane/sdp", true, "dataplane/codec dataplane/msg dataplane/wire", "offers to what a shard can be told, answers from it"},
 	{"controlplane/registry", true, "controlplane/sdp dataplane/msg", "who publishes and watches what, where; a pure function of what happened"},
 	{"controlplane/keying", false, "dataplane/msg dataplane/pkt netopt/attr", "DTLS over punted datagrams; the only package that runs pion's DTLS"},
@@ -70,12 +71,12 @@ var policy = []room{
 	{"controlplane/sse", false, "", "what one client is told over a long answer; knows nothing of streams"},
 	{"controlplane", false, "controlplane/auth controlplane/keying controlplane/registry controlplane/sdp controlplane/sse dataplane dataplane/clock dataplane/codec dataplane/engine dataplane/histogram dataplane/ice dataplane/msg dataplane/pkt dataplane/source dataplane/wire netopt/attr",
 		"joins the rooms of the control plane over one Plane; the engine for the types of its figures"},
-	{"controlplane/whip", false, "controlplane controlplane/auth controlplane/httpd controlplane/registry controlplane/sdp netopt/attr", "HTTP to calls of the service; nothing of the data plane"},
-	{"controlplane/admin", false, "controlplane/httpd netopt/attr netopt/attrsock netopt/metrics", "the operator's listener over the table; works without media"},
+	{"controlplane/whip", false, "controlplane controlplane/auth controlplane/fair controlplane/httpd controlplane/registry controlplane/sdp netopt/attr", "HTTP to calls of the service; nothing of the data plane"},
+	{"controlplane/admin", false, "controlplane/fair controlplane/httpd netopt/attr netopt/attrsock netopt/metrics", "the operator's listener over the table; works without media"},
 
 	{"web", false, "", "files for browsers; speaks to the rest over HTTP only"},
 	{"bpf/steer", false, "dataplane dataplane/pkt", "a program for the kernel and what loads it: behind an interface of the data plane, which works without"},
-	{"cmd/appliance", false, "bpf/steer controlplane controlplane/admin controlplane/auth controlplane/certs controlplane/events controlplane/httpd controlplane/keying controlplane/whip dataplane netopt/attr netopt/attrfs netopt/attrsock netopt/config netopt/document netopt/host netopt/hostmetrics netopt/probe netopt/tune web",
+	{"cmd/appliance", false, "bpf/steer controlplane controlplane/admin controlplane/auth controlplane/certs controlplane/events controlplane/fair controlplane/httpd controlplane/keying controlplane/whip dataplane netopt/attr netopt/attrfs netopt/attrsock netopt/config netopt/document netopt/host netopt/hostmetrics netopt/probe netopt/tune web",
 		"main: wiring, so it sees the faces of all, and below the data plane's door nothing"},
 
 	{"deploy", false, "", "unit file and image, and their test"},

@@ -12,6 +12,7 @@ import (
 	"sluice/controlplane/auth"
 	"sluice/controlplane/certs"
 	"sluice/controlplane/events"
+	"sluice/controlplane/fair"
 	"sluice/controlplane/keying"
 	"sluice/controlplane/whip"
 	"sluice/dataplane"
@@ -70,7 +71,7 @@ var (
 // tables returns every declaration of the appliance.
 func tables() []*attr.Table {
 	return []*attr.Table{
-		&attrs, &controlplane.Attrs, &auth.Attrs, &dataplane.Attrs, &keying.Attrs, &host.Attrs, &hostmetrics.Attrs, &events.Attrs, &certs.Attrs, &whip.Attrs,
+		&attrs, &controlplane.Attrs, &auth.Attrs, &dataplane.Attrs, &keying.Attrs, &host.Attrs, &hostmetrics.Attrs, &events.Attrs, &certs.Attrs, &fair.Attrs, &whip.Attrs,
 		&admin.Attrs, &config.Attrs,
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"sluice/controlplane/admin"
 	"sluice/controlplane/certs"
 	"sluice/controlplane/events"
+	"sluice/controlplane/fair"
 	"sluice/controlplane/httpd"
 	"sluice/controlplane/whip"
 	"sluice/netopt/attr"
@@ -204,7 +205,7 @@ func (a *appliance) serveAdmin() error {
 		Picture:  func() any { return a.service.Picture() },
 		Page:     web.OperatorHandler(),
 	})
-	a.serve(listener, handler)
+	a.serve(listener, handler, fair.NewConnections(a.tree))
 	return a.serveSocket(handler)
 }
 
@@ -219,7 +220,7 @@ func (a *appliance) serveSocket(handler http.Handler) error {
 	switch {
 	case err == nil:
 		a.log.Info("socket", "path", listener.Addr())
-		a.serve(listener, handler)
+		a.serve(listener, handler, nil)
 	case wish == "auto":
 		a.log.Warn(`no unix socket: "sluice attr" will not find this process; set admin/socket`, "error", err)
 	default:
@@ -251,11 +252,12 @@ func (a *appliance) servePublic() error {
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler())
 	whip.Register(mux, a.service, a.tree, whip.Info{Version: version, Exposed: a.exposed(), HTTPSURL: a.httpsURL})
-	if err := a.serveTLS(listener.Addr(), mux); err != nil {
+	connections := fair.NewConnections(a.tree)
+	if err := a.serveTLS(listener.Addr(), mux, connections); err != nil {
 		listener.Close()
 		return err
 	}
-	a.serve(listener, mux)
+	a.serve(listener, mux, connections)
 	if a.exposed() && a.service.Open() {
 		a.log.Warn("everyone who reaches this machine may publish and watch: set auth/publish_tokens and auth/watch_tokens (* lets everyone), or listen on 127.0.0.1", "event", "unprotected")
 	}
@@ -280,7 +282,7 @@ func onLoopback(listen string) bool {
 
 // serveTLS serves the public handlers over HTTPS too. A port that is taken is no
 // reason not to start: most of what the appliance does needs no HTTPS.
-func (a *appliance) serveTLS(plain net.Addr, handler http.Handler) error {
+func (a *appliance) serveTLS(plain net.Addr, handler http.Handler, connections *fair.Connections) error {
 	listen := httpsListen.Get(a.tree)
 	if listen == "off" {
 		return nil
@@ -300,7 +302,7 @@ func (a *appliance) serveTLS(plain net.Addr, handler http.Handler) error {
 	}
 	a.https = netip.MustParseAddrPort(listener.Addr().String())
 	a.log.Info("HTTPS", "open", "https://"+reachable(listener.Addr())+"/")
-	a.serve(tls.NewListener(listener, source.TLS()), handler)
+	a.serve(tls.NewListener(listener, source.TLS()), handler, connections)
 	return nil
 }
 
@@ -331,8 +333,13 @@ func (a *appliance) httpsURL(r *http.Request) string {
 	return "https://" + net.JoinHostPort(strings.Trim(host, "[]"), fmt.Sprint(a.https.Port())) + "/"
 }
 
-func (a *appliance) serve(l net.Listener, h http.Handler) {
+// serve serves a listener, whose connections count among others; nil where there is
+// no limit.
+func (a *appliance) serve(l net.Listener, h http.Handler, among *fair.Connections) {
 	server := httpd.NewServer(h, a.log)
+	if among != nil {
+		server.ConnState = among.ConnState
+	}
 	a.servers = append(a.servers, server)
 	go func() {
 		if err := server.Serve(l); err != http.ErrServerClosed {

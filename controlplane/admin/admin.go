@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"sluice/controlplane/fair"
 	"sluice/controlplane/httpd"
 	"sluice/netopt/attr"
 	"sluice/netopt/metrics"
@@ -21,7 +22,7 @@ import (
 
 // Options say what the handler shows.
 type Options struct {
-	Tree *attr.Tree // holds Attrs
+	Tree *attr.Tree // holds Attrs and fair.Attrs
 	// Health and Ready return what is wrong, one reason an entry, none if all is
 	// well: Health whether the process works at all, Ready whether it takes new
 	// sessions. They are called from any goroutine.
@@ -82,11 +83,26 @@ func NewHandler(o Options) http.Handler {
 // authorize lets writes from other machines pass only with the token.
 func authorize(tree *attr.Tree, next http.Handler) http.Handler {
 	var refused atomic.Int64
+	guesses := fair.NewGuesses(tree)
 	tree.Collect(func(s *attr.Sample) { refusedWrites.Add(s, uint64(refused.Load())) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		reads := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
-		if !reads && !fromHere(r) && !bearsToken(r, tokenAttr.Get(tree)) {
+		if reads || fromHere(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		guess := r.Header.Get("Authorization") != ""
+		if guess {
+			if exceeded := guesses.Check(r); exceeded != nil {
+				exceeded.Answer(w)
+				return
+			}
+		}
+		if !bearsToken(r, tokenAttr.Get(tree)) {
 			refused.Add(1)
+			if guess {
+				guesses.Use(r)
+			}
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			httpd.Problem(w, http.StatusUnauthorized, "No token",
 				"Writes from another machine need attribute admin/token to be set, and its value in the request: Authorization: Bearer TOKEN.")

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"sluice/controlplane/fair"
 	"sluice/controlplane/httpd"
 	"sluice/netopt/attr"
 )
@@ -31,7 +32,7 @@ var (
 )
 
 func newHandler(health, ready func() []string) (http.Handler, *attr.Tree) {
-	tree := attr.NewTree(&table, &Attrs)
+	tree := attr.NewTree(&table, &fair.Attrs, &Attrs)
 	tree.Collect(func(s *attr.Sample) { packets.Add(s, 42) })
 	tree.Freeze()
 	return NewHandler(Options{Tree: tree, Health: health, Ready: ready}), tree
@@ -62,7 +63,7 @@ func TestGet(t *testing.T) {
 		status int
 		want   string // the body, or the problem's detail
 	}{
-		{"/attr/", 200, "admin/lost_watches\nadmin/refused_watches\nadmin/refused_writes\nadmin/token\nadmin/watches\nadmin/watches_max\nice/announce\nlimits/lines\nplane/rx_packets\nplane/shards\nrefused_lines\ntitle\ntoken\n"},
+		{"/attr/", 200, "admin/lost_watches\nadmin/refused_watches\nadmin/refused_writes\nadmin/token\nadmin/watches\nadmin/watches_max\nhttp/trusted_proxies\nhttp_connections\nhttp_refused_connections\nice/announce\nlimits/http_connections\nlimits/http_source_connections\nlimits/lines\nlimits/patches_per_second\nlimits/token_guesses_per_minute\nplane/rx_packets\nplane/shards\nrefused_lines\nrefused_patches\nrefused_token_guesses\ntitle\ntoken\n"},
 		{"/attr/plane/", 200, "plane/rx_packets\nplane/shards\n"},
 		{"/attr/plane", 200, "plane/rx_packets\nplane/shards\n"},
 		{"/attr/title", 200, "Sluice\n"},
@@ -141,7 +142,7 @@ func TestPut(t *testing.T) {
 
 // An integer that is open while the process runs, out of range.
 func TestPutRange(t *testing.T) {
-	tree := attr.NewTree(&table, &Attrs)
+	tree := attr.NewTree(&table, &fair.Attrs, &Attrs)
 	h := NewHandler(Options{Tree: tree, Health: well, Ready: well})
 	w := do(h, "PUT", "/attr/plane/shards", "99")
 	if got := detail(t, w); w.Code != 400 || got != "plane/shards: 99 is out of range 0..64" || !strings.Contains(w.Body.String(), "ERANGE") {
@@ -154,7 +155,7 @@ func TestJSON(t *testing.T) {
 	const accept = "Accept: text/html, application/json;q=0.9"
 	var all []map[string]any
 	w := do(h, "GET", "/attr/", "", accept)
-	if err := json.Unmarshal(w.Body.Bytes(), &all); err != nil || len(all) != len(table.Decls())+len(Attrs.Decls())-2 || w.Header().Get("Content-Type") != "application/json" {
+	if err := json.Unmarshal(w.Body.Bytes(), &all); err != nil || len(all) != len(table.Decls())+len(fair.Attrs.Decls())+len(Attrs.Decls())-2 || w.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("%v: %s", err, w.Body)
 	}
 	if strings.Contains(w.Body.String(), `"value": "hunter2"`) {
@@ -321,6 +322,40 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// Who guesses at the token is not listened to after a while, even with the right
+// one; others are, and so is this machine.
+func TestGuessing(t *testing.T) {
+	h, tree := newHandler(well, well)
+	for path, value := range map[string]string{"admin/token": "s3cret", "limits/token_guesses_per_minute": "3"} {
+		if err := tree.Set(path, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put := func(from, token string, status int) {
+		t.Helper()
+		r := httptest.NewRequest("PUT", "/attr/title", strings.NewReader("x"))
+		r.Host, r.RemoteAddr = "192.0.2.9:9080", from
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != status || (w.Header().Get("Retry-After") != "") != (status == 429) {
+			t.Errorf("%s with %q: %d, Retry-After %s", from, token, w.Code, w.Header().Get("Retry-After"))
+		}
+	}
+	for range 3 {
+		put("192.0.2.1:1", "guess", 401)
+	}
+	put("192.0.2.1:2", "s3cret", 429)
+	put("192.0.2.1:2", "", 401)
+	put("192.0.2.2:1", "s3cret", 204)
+	put("127.0.0.1:1", "", 204)
+	if n, err := tree.Get("refused_token_guesses"); n != "1" || err != nil {
+		t.Errorf("%s refusals are counted, %v", n, err)
+	}
+}
+
 // What a web page can make a browser on this machine or network send.
 func TestWebPagesAreRefused(t *testing.T) {
 	for _, c := range []struct {
@@ -386,7 +421,7 @@ func TestUnixSocketTakesAnyHost(t *testing.T) {
 
 func TestOperatorsViews(t *testing.T) {
 	h := NewHandler(Options{
-		Tree: attr.NewTree(&table, &Attrs), Health: well, Ready: well,
+		Tree: attr.NewTree(&table, &fair.Attrs, &Attrs), Health: well, Ready: well,
 		Sessions: func() []string { return []string{"0.1", "1.2"} },
 		Session:  func(id string) (any, bool) { return map[string]string{"id": id}, id == "0.1" },
 		Picture:  func() any { return []int{1, 2} },

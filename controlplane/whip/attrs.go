@@ -37,10 +37,3 @@ func checkICEServer(entry string) error {
 	_, err := parseICEServer(entry)
 	return err
 }
-
-var trustedProxies = Attrs.List(attr.Decl{
-	Path: "http/trusted_proxies", Mode: attr.RW, Max: 64, Check: checkPrefix, Since: "0.1",
-	Doc: `Addresses and networks of reverse proxies in front of this server. What one of them says in X-Forwarded-For
-		counts as the source of a request, for limits/pending_sessions; otherwise all clients of a proxy are one source.
-		List only proxies that set the field themselves: who is trusted can claim any source.`,
-})

@@ -19,6 +19,11 @@ const maxFragment = 32 << 10
 // patch takes candidates or restarts ICE (RFC 9725 section 4.3), or takes the
 // answer to a counter-offer.
 func (h *handler) patch(w http.ResponseWriter, r *http.Request) {
+	if exceeded := h.patches.Check(r); exceeded != nil {
+		exceeded.Answer(w)
+		return
+	}
+	h.patches.Use(r)
 	token := r.PathValue("session")
 	if exists, why := h.service.Lookup(token); !exists {
 		noSession(w, why)

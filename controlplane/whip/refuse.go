@@ -8,6 +8,7 @@ import (
 
 	"sluice/controlplane"
 	"sluice/controlplane/auth"
+	"sluice/controlplane/fair"
 	"sluice/controlplane/httpd"
 	"sluice/controlplane/registry"
 	"sluice/controlplane/sdp"
@@ -18,11 +19,15 @@ func refuse(w http.ResponseWriter, err error) {
 	var bad *sdp.Error
 	var mismatch *sdp.Mismatch
 	var refusal *auth.Refusal
+	var exceeded *fair.Exceeded
 	status, title, retry := http.StatusInternalServerError, "", 0
 	switch {
 	case errors.As(err, &refusal):
 		w.Header().Set("WWW-Authenticate", refusal.Challenge())
 		httpd.Problem(w, refusal.Status(), "", refusal.Detail)
+		return
+	case errors.As(err, &exceeded):
+		exceeded.Answer(w)
 		return
 	case err == controlplane.ErrRevoked:
 		status = http.StatusForbidden

@@ -3,7 +3,7 @@
 //
 // Files: whip.go (what there is, POST, DELETE), patch.go (trickle ICE and ICE
 // restarts, answers to counter-offers), events.go (what viewers are told),
-// iceserver.go, source.go (whose a request is), refuse.go (why there is no session).
+// iceserver.go, refuse.go (why there is no session).
 package whip
 
 import (
@@ -19,6 +19,7 @@ import (
 
 	"sluice/controlplane"
 	"sluice/controlplane/auth"
+	"sluice/controlplane/fair"
 	"sluice/controlplane/httpd"
 	"sluice/netopt/attr"
 )
@@ -40,6 +41,8 @@ type handler struct {
 	service *controlplane.Service
 	tree    *attr.Tree
 	info    Info
+	patches *fair.Quota
+	guesses *fair.Quota // of tokens
 }
 
 // Register adds the handlers to a mux:
@@ -51,9 +54,9 @@ type handler struct {
 //	/whep/{stream}/{session}/sse/{feed}  GET text/event-stream; DELETE
 //	GET /api/streams          the list of streams
 //
-// The tree holds Attrs.
+// The tree holds Attrs and fair.Attrs.
 func Register(mux *http.ServeMux, service *controlplane.Service, tree *attr.Tree, info Info) {
-	h := &handler{service, tree, info}
+	h := &handler{service, tree, info, fair.NewPatches(tree), fair.NewGuesses(tree)}
 	for _, p := range []protocol{{"/whip/", service.Publish, auth.Publish}, {"/whep/", service.Subscribe, auth.Watch}} {
 		mux.Handle(p.prefix+"{stream}", cors(h.endpoint(p)))
 		mux.Handle(p.prefix+"{stream}/{session}", cors(h.session()))
@@ -186,7 +189,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, p protocol) {
 	if !ok {
 		return
 	}
-	session, err := p.create(stream, h.source(r), offer)
+	session, err := p.create(stream, fair.Source(h.tree, r), offer)
 	if err == nil {
 		err = h.service.Guard(session.Token, grant)
 	}
@@ -212,9 +215,21 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, p protocol) {
 	w.Write(session.Answer) // a client that went away has no one to tell
 }
 
-// authorize says by what a request may make sessions of an endpoint.
+// authorize says by what a request may make sessions of an endpoint. The tokens of
+// who has guessed too much are not looked at.
 func (h *handler) authorize(r *http.Request, p protocol) (auth.Grant, error) {
-	return h.service.Authorize(r.Header.Values("Authorization"), r.PathValue("stream"), p.direction)
+	tokens := r.Header.Values("Authorization")
+	if len(tokens) > 0 {
+		if exceeded := h.guesses.Check(r); exceeded != nil {
+			return auth.Grant{}, exceeded
+		}
+	}
+	grant, err := h.service.Authorize(tokens, r.PathValue("stream"), p.direction)
+	var refusal *auth.Refusal
+	if errors.As(err, &refusal) && refusal.Reason == auth.InvalidToken {
+		h.guesses.Use(r)
+	}
+	return grant, err
 }
 
 // contentType returns the media type of a request's body, "" for none.

@@ -19,6 +19,7 @@ import (
 
 	"sluice/controlplane"
 	"sluice/controlplane/auth"
+	"sluice/controlplane/fair"
 	"sluice/controlplane/httpd"
 	"sluice/controlplane/keying"
 	"sluice/dataplane"
@@ -46,7 +47,7 @@ func (s *server) metric(path string) string {
 // start starts a server with attributes of the test's, "PATH=VALUE".
 func start(t *testing.T, sets ...string) *server {
 	t.Helper()
-	tree := attr.NewTree(&controlplane.Attrs, &auth.Attrs, &dataplane.Attrs, &keying.Attrs, &Attrs)
+	tree := attr.NewTree(&controlplane.Attrs, &auth.Attrs, &dataplane.Attrs, &keying.Attrs, &fair.Attrs, &Attrs)
 	for _, set := range append([]string{"dataplane/shards=1", "dataplane/pin=0"}, sets...) {
 		path, value, _ := strings.Cut(set, "=")
 		if err := tree.Set(path, value); err != nil {

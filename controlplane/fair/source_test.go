@@ -1,4 +1,4 @@
-package whip
+package fair
 
 import (
 	"net/http/httptest"
@@ -42,7 +42,7 @@ func TestSource(t *testing.T) {
 				r.Header.Add("X-Forwarded-For", field)
 			}
 		}
-		if got := (&handler{tree: tree}).source(r).String(); got != c.want {
+		if got := Source(tree, r).String(); got != c.want {
 			t.Errorf("%s, X-Forwarded-For %q, trusted %q: %s, want %s", c.remote, c.forwarded, c.trusted, got, c.want)
 		}
 	}
@@ -51,18 +51,6 @@ func TestSource(t *testing.T) {
 			t.Errorf("%s is taken for a network", bad)
 		}
 	}
-}
-
-// Clients behind a trusted proxy have a limit of pending sessions each.
-func TestLimitBehindProxy(t *testing.T) {
-	s := start(t, "limits/pending_sessions=1", "http/trusted_proxies=127.0.0.1")
-	offer := recorded(t, "chromium-whip-vp8")
-	post := func(stream, client string) *answer {
-		return s.do("POST", "/whip/"+stream, offer, "Content-Type", offerType, "X-Forwarded-For", client)
-	}
-	post("a", "203.0.113.1").created()
-	post("b", "203.0.113.1").problem(429, "limits/pending_sessions")
-	post("b", "203.0.113.2").created()
 }
 
 // FuzzSource holds that nothing a client writes into X-Forwarded-For changes
@@ -75,13 +63,12 @@ func FuzzSource(f *testing.F) {
 	if err := tree.Set("http/trusted_proxies", "192.0.2.1"); err != nil {
 		f.Fatal(err)
 	}
-	h := &handler{tree: tree}
 	f.Fuzz(func(t *testing.T, written string) {
 		r := httptest.NewRequest("POST", "/whip/live", nil)
 		for remote, header := range map[string]string{"203.0.113.9:5": written, "192.0.2.1:5": written + ", 203.0.113.9"} {
 			r.RemoteAddr = remote
 			r.Header.Set("X-Forwarded-For", header)
-			if got := h.source(r).String(); got != "203.0.113.9" {
+			if got := Source(tree, r).String(); got != "203.0.113.9" {
 				t.Fatalf("from %s with %q it is %s", remote, header, got)
 			}
 		}

@@ -1,18 +1,21 @@
-package whip
+package fair
 
 import (
 	"errors"
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"sluice/netopt/attr"
 )
 
-// source returns the address that a request comes from, for the limits of one
-// source: behind trusted proxies, the last address that none of them vouches for.
-func (h *handler) source(r *http.Request) netip.Addr {
+// Source returns the address that a request comes from: behind trusted proxies,
+// the last address that none of them vouches for. The zero address stands for all
+// that have none, as at a unix socket.
+func Source(tree *attr.Tree, r *http.Request) netip.Addr {
 	addr := parseSource(r.RemoteAddr)
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && h.trusts(addr); i-- {
+	for i := len(hops) - 1; i >= 0 && trusts(tree, addr); i-- {
 		before := parseSource(strings.TrimSpace(hops[i]))
 		if !before.IsValid() {
 			break
@@ -33,13 +36,24 @@ func parseSource(text string) netip.Addr {
 }
 
 // trusts reports whether an address is that of a trusted proxy.
-func (h *handler) trusts(addr netip.Addr) bool {
-	for _, entry := range trustedProxies.Get(h.tree) {
+func trusts(tree *attr.Tree, addr netip.Addr) bool {
+	for _, entry := range trustedProxies.Get(tree) {
 		if prefix, err := parsePrefix(entry); err == nil && prefix.Contains(addr) {
 			return true
 		}
 	}
 	return false
+}
+
+// network returns what counts as one source: an IPv4 address or, since whoever
+// has one IPv6 address has 2^64 (RFC 4291 section 2.5.1), an IPv6 network.
+func network(source netip.Addr) netip.Prefix {
+	bits := 64
+	if source.Is4() {
+		bits = 32
+	}
+	prefix, _ := source.Prefix(bits) // the zero address has the zero prefix
+	return prefix
 }
 
 // parsePrefix reads a network, or an address, which is one of its own.

@@ -127,7 +127,7 @@ var modules = []module{
 	{"go.yaml.in/yaml/v3", "netopt/document", "the grammar of YAML; what the values mean is the tree's"},
 	{"github.com/prometheus/client_golang", "netopt/metrics", "one collector over the table"},
 	{"github.com/cilium/ebpf", "bpf", "programs and their loader live together; the rest knows an interface"},
-	{"golang.org/x/sys", "bpf dataplane dataplane/internal netopt/config netopt/ethtool netopt/host netopt/probe perf", "system calls that package syscall lacks"},
+	{"golang.org/x/sys", "bpf cmd/appliance dataplane dataplane/internal netopt/config netopt/ethtool netopt/host netopt/probe perf", "system calls that package syscall lacks"},
 }
 
 // rare are packages of the standard library that few may import, tests aside.

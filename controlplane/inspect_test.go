@@ -59,6 +59,16 @@ func TestInspectSessions(t *testing.T) {
 	if !roles["publisher"] || !roles["viewer"] {
 		t.Errorf("roles %v", roles)
 	}
+	r.eventually(func() string { // it reports once a second, and the way there and back is known from the second report on
+		for _, id := range r.service.Sessions() {
+			info, _ := r.service.Inspect(id)
+			if info.Role == "viewer" && info.Media.Egresses[0].Reported != nil && info.Media.Egresses[0].Reported.RTT > 0 {
+				return ""
+			}
+			publisher.video().send(false, 1)
+		}
+		return "the viewer's reports are not shown"
+	})
 	for _, id := range []string{"", "0", "0.", "0.x", "-1.1", "9.1", "99999.1", "0.99", ids[0] + "x", "0" + ids[0]} {
 		if info, ok := r.service.Inspect(id); ok {
 			t.Errorf("%q names %+v", id, info)

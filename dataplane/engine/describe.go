@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"sluice/dataplane/feedback"
 	"sluice/dataplane/histogram"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
@@ -35,6 +36,8 @@ type IngressStats struct {
 	Route    uint32 `json:"route"`
 	Received uint64 `json:"received_packets"`
 	Expected uint64 `json:"expected_packets"` // from the first to the highest sequence number
+
+	Jitter time.Duration `json:"jitter_ns"` // between arrivals (RFC 3550 section 6.4.1)
 }
 
 // EgressStats is an RTP stream that we send.
@@ -46,6 +49,17 @@ type EgressStats struct {
 	Packets uint32 `json:"sent_packets"`
 	Octets  uint32 `json:"sent_octets"`
 	Backlog uint64 `json:"backlog_packets"` // kept and not sent yet
+
+	Reported *ReportedStats `json:"reported"` // null while the peer has reported nothing
+}
+
+// ReportedStats is what the peer's last receiver report says of a stream: its word.
+type ReportedStats struct {
+	Age      time.Duration `json:"ns_ago"`
+	Fraction float64       `json:"lost_fraction"` // since the report before
+	Lost     int32         `json:"lost_packets"`  // in all; below zero when duplicates came
+	Jitter   time.Duration `json:"jitter_ns"`
+	RTT      time.Duration `json:"rtt_ns"` // 0 for unknown
 }
 
 // Session returns a picture of a session, nil when there is none.
@@ -65,17 +79,27 @@ func (e *Engine) Session(id msg.SessionID) *SessionStats {
 		received, expected := in.reception.Totals()
 		st.Ingresses = append(st.Ingresses, IngressStats{
 			Kind: in.kind.String(), Codec: in.codec.String(), SSRC: in.ssrc, RTXSSRC: in.rtxSSRC, PT: in.pt, Route: uint32(in.route),
-			Received: received, Expected: expected,
+			Received: received, Expected: expected, Jitter: feedback.Delay(in.reception.Jitter(), in.clockRate),
 		})
 	}
 	for _, h := range s.egress[:s.nOut] {
 		eg := e.egresses.Get(h)
 		st.Egresses = append(st.Egresses, EgressStats{
 			SSRC: eg.view.SSRC, RTXSSRC: eg.rtxSSRC, Route: uint32(eg.route), Started: eg.started,
-			Packets: eg.packets, Octets: eg.octets, Backlog: e.backlog(eg),
+			Packets: eg.packets, Octets: eg.octets, Backlog: e.backlog(eg), Reported: e.reportedStats(eg),
 		})
 	}
 	return st
+}
+
+func (e *Engine) reportedStats(eg *egress) *ReportedStats {
+	r, route := &eg.reported, e.routes[eg.route]
+	if !r.Some() || route == nil {
+		return nil
+	}
+	return &ReportedStats{
+		Age: e.now.Sub(r.At), Fraction: float64(r.Fraction) / 256, Lost: r.Lost, Jitter: feedback.Delay(r.Jitter, route.clockRate), RTT: r.RTT,
+	}
 }
 
 // backlog is what a viewer has not got of what is kept.

@@ -241,7 +241,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 			if (i+j)%2 == 1 { // half of the time on the other shard than the viewer's
 				to = &r.away
 			}
-			compound := wire.AppendReceiverReport(nil, 77, nil)
+			compound := wire.AppendReceiverReport(nil, 77, []wire.ReportBlock{{SSRC: uint32(j + 1), LSR: 1}, {SSRC: 99}})
 			compound = wire.AppendNACK(compound, 77, uint32(j+1), []uint16{v.first + uint16(9*i), v.first + uint16(9*i) + 2})
 			compound = wire.AppendPLI(compound, 77, uint32(j+1))
 			*to = append(*to, v.check(uint64(i)), v.rtcp(77, compound))

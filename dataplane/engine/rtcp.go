@@ -38,6 +38,7 @@ func (e *Engine) rtcp(s *session, l *link, d *pkt.Datagram) wire.Drop {
 
 //hot:path
 func (e *Engine) report(s *session, l *link, p wire.RTCP, d *pkt.Datagram) {
+	e.reported(s, p.ReportBlocks(), d)
 	if sr, ok := p.SenderReport(); ok {
 		e.senderReport(s, &sr, d)
 		return
@@ -56,6 +57,18 @@ func (e *Engine) report(s *session, l *link, p wire.RTCP, d *pkt.Datagram) {
 	fir := p.FIR()
 	for i := range fir.Len() {
 		e.fullIntra(s, fir.At(i))
+	}
+}
+
+// reported takes what a viewer says of what it receives: at most 31 blocks.
+//
+//hot:path
+func (e *Engine) reported(s *session, blocks wire.ReportBlocks, d *pkt.Datagram) {
+	for i := range blocks.Len() {
+		block := blocks.At(i)
+		if eg := e.egressOf(s, block.SSRC); eg != nil {
+			eg.reported.Block(&block, d.Arrived, e.wall(d.Arrived))
+		}
 	}
 }
 

@@ -123,6 +123,7 @@ type egress struct {
 	packets  uint32
 	octets   uint32
 	resent   uint32 // retransmissions in this second
+	reported feedback.Reported
 }
 
 // left reports whether the SSRC is one that was left for another. It is never

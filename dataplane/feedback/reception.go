@@ -70,6 +70,9 @@ func (r *Reception) Totals() (received, expected uint64) {
 	return r.received, r.highest - r.base + 1
 }
 
+// Jitter returns the interarrival jitter in units of the RTP clock.
+func (r *Reception) Jitter() uint32 { return uint32(r.jitter >> 4) }
+
 // Report returns the report block for the stream ssrc and begins the next
 // interval of its loss fraction. It is false before the first packet.
 func (r *Reception) Report(ssrc uint32, now clock.Time) (b wire.ReportBlock, ok bool) {
@@ -82,7 +85,7 @@ func (r *Reception) Report(ssrc uint32, now clock.Time) (b wire.ReportBlock, ok 
 		Fraction: fraction(expected-r.reported.expected, r.received-r.reported.received),
 		Lost:     int32(min(max(int64(expected-r.received), -1<<23), 1<<23-1)),
 		Highest:  uint32(r.highest - cycle),
-		Jitter:   uint32(r.jitter >> 4),
+		Jitter:   r.Jitter(),
 	}
 	r.reported.expected, r.reported.received = expected, r.received
 	if r.reportNTP != 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -14,6 +15,7 @@ type operator struct {
 	Demo   string // the card of the built-in stream
 	Bars   int    // of its histogram
 	Shards int
+	Viewer string // the row of the session that watches
 	Tree   string // paths that are shown
 	Wide   int
 	Text   string
@@ -26,15 +28,20 @@ const lookAtOperator = `(() => {
 		Demo: card?.innerText ?? '',
 		Bars: card?.querySelectorAll('.bar').length ?? 0,
 		Shards: document.querySelectorAll('#shards tr[data-answers="true"]').length,
+		Viewer: [...document.querySelectorAll('#sessions tr')].map((tr) => tr.innerText).find((text) => text.includes('viewer')) ?? '',
 		Tree: [...document.querySelectorAll('#tree h4')].map((h) => h.textContent).join(' '),
 		Wide: document.documentElement?.scrollWidth ?? 0,
 		Text: document.body?.innerText ?? '',
 	};
 })()`
 
+// reported is the end of a session's row: loss, jitter and round trip as its peer
+// reports them.
+var reported = regexp.MustCompile(`[0-9] %\s+[0-9.]+ (µs|ms)\s+[0-9.]+ (µs|ms)\s*$`)
+
 // TestOperatorsPage opens the operator's page, as wide as a phone and as a desk,
 // in light and dark, while somebody watches the built-in stream: the latency of
-// that stream is drawn, the shards answer, and the tree is found by typing.
+// that stream is drawn, the shards answer, the viewer is listed with what it reports, and the tree is found by typing.
 func TestOperatorsPage(t *testing.T) {
 	l := theatre(t)
 	s := l.serve(t, hostV4)
@@ -47,8 +54,10 @@ func TestOperatorsPage(t *testing.T) {
 			var now operator
 			p.poll(t, func() bool {
 				p.evaluate(t, lookAtOperator, &now)
-				return now.Health == "good" && strings.Contains(now.Demo, "1 viewer") && now.Bars > 0 && now.Shards > 0
-			}, func() string { return fmt.Sprintf("the page does not show the demo's latency; it says:\n%s", now.Text) })
+				return now.Health == "good" && strings.Contains(now.Demo, "1 viewer") && now.Bars > 0 && now.Shards > 0 && reported.MatchString(now.Viewer)
+			}, func() string {
+				return fmt.Sprintf("the page does not show the demo's latency, or how its viewer fares; it says:\n%s", now.Text)
+			})
 			if now.Tree == "" {
 				t.Error("the tree is empty")
 			}

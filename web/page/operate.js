@@ -3,6 +3,7 @@
 import { byId, element, setText } from "./dom.js";
 import { count, plural } from "./format.js";
 import { bar, between, draw, duration, quantile, total } from "./histogram.js";
+import { showSessions } from "./sessions.js";
 import { showTree } from "./tree.js";
 
 const every = 2000; // ms between pictures
@@ -29,6 +30,7 @@ async function look() {
     if (seen.length > span + 1) seen.shift();
     showHealth(sick, unready);
     show(picture, seen[0].picture, (seen.at(-1).at - seen[0].at) / 1000);
+    await showSessions(ask);
     setText(byId("server-state"), "");
   } catch (error) {
     setText(byId("server-state"), `No answer from the server (${error.message}). Trying again.`);

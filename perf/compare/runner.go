@@ -36,8 +36,8 @@ func (r *runner) run(ctx context.Context) error {
 		res := &result.Scenario{Name: s.Name, About: s.About, Setup: string(s.Setup)}
 		for _, a := range s.Arms {
 			out := &result.Arm{Name: a.Name}
-			if r.missing[a.Server] != nil {
-				out.Missing = "could not be built"
+			if why := r.missing[a.Server]; why != nil {
+				out.Missing, _, _ = strings.Cut(why.Error(), "\n")
 			}
 			res.Arms = append(res.Arms, out)
 		}
@@ -93,6 +93,9 @@ func (r *runner) scenario(ctx context.Context, s scenario.Scenario, res *result.
 
 func (r *runner) each(s scenario.Scenario, res *result.Scenario, f func(scenario.Arm, *result.Arm) error) error {
 	for i, a := range s.Arms {
+		if res.Arms[i].Missing != "" {
+			continue
+		}
 		if err := f(a, res.Arms[i]); err != nil {
 			return fmt.Errorf("%s: %w", a.Name, err)
 		}
@@ -104,7 +107,7 @@ func (r *runner) each(s scenario.Scenario, res *result.Scenario, f func(scenario
 func (r *runner) measure(ctx context.Context, s scenario.Scenario, res *result.Scenario) error {
 	for round := range 2 * r.runs {
 		err := r.each(s, res, func(a scenario.Arm, out *result.Arm) error {
-			if out.Clean() >= r.runs || out.Missing != "" {
+			if out.Clean() >= r.runs {
 				return nil
 			}
 			return r.one(ctx, s, a, out, round)

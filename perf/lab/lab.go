@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,6 +26,9 @@ var (
 	Viewers = netip.MustParseAddr("10.77.9.2")
 	Sampled = netip.MustParseAddr("10.77.9.3")
 )
+
+// linkTime is how long a link may take to come up.
+const linkTime = 5 * time.Second
 
 // inside is set in the environment of a process that Enter has moved.
 const inside = "SLUICE_PERF_LAB"
@@ -113,13 +117,28 @@ func (l *Lab) join() error {
 		if err := ip(fmt.Sprintf("addr add %s/24 dev lan0", Server), "link set lo up", "link set lan0 up"); err != nil {
 			return err
 		}
-		nic, err := net.InterfaceByName("lan0")
+		nic, err := running("lan0")
 		if err != nil {
 			return err
 		}
 		l.Drop, err = drop.Attach(nic.Index)
 		return err
 	})
+}
+
+// running waits until an interface is up and its link too, which the kernel says a moment later: Janus passes over those that are not.
+func running(name string) (nic *net.Interface, err error) {
+	for deadline := time.Now().Add(linkTime); ; time.Sleep(time.Millisecond) {
+		nic, err = net.InterfaceByName(name)
+		switch {
+		case err != nil:
+			return nil, err
+		case nic.Flags&net.FlagRunning != 0:
+			return nic, nil
+		case time.Now().After(deadline):
+			return nil, fmt.Errorf("the link of %s does not come up", name)
+		}
+	}
 }
 
 // Close removes the namespace and the drop. Processes in it must have ended.

@@ -69,6 +69,10 @@ func (b Budget) Judge(out io.Writer, list []*Scenario) (broken []string, err err
 				continue
 			}
 			applied++
+			if why := r.missing(s); why != "" {
+				fmt.Fprintf(out, "NOT JUDGED %s: %s: %s\n", s.Name, r.what(), why)
+				continue
+			}
 			line, ok := r.judge(s)
 			fmt.Fprintln(out, line)
 			if !ok {
@@ -80,6 +84,16 @@ func (b Budget) Judge(out io.Writer, list []*Scenario) (broken []string, err err
 		return nil, fmt.Errorf("no row of the budget is about a scenario that ran")
 	}
 	return broken, nil
+}
+
+// missing says why a row cannot be judged: a server takes no part that not every machine has.
+func (r Row) missing(s *Scenario) string {
+	for _, name := range []string{r.Arm, r.Of} {
+		if a := s.Arm(name); a != nil && a.Missing != "" {
+			return a.Missing
+		}
+	}
+	return ""
 }
 
 func (r Row) judge(s *Scenario) (line string, ok bool) {

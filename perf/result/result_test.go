@@ -95,6 +95,20 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// A row about a server that this machine lacks is said not to be judged, and breaks nothing.
+func TestBudgetWithoutARival(t *testing.T) {
+	limit := 1.0
+	list := []*Scenario{{Name: "s", Arms: []*Arm{{Name: "rival", Missing: "not installed"}, {Name: "sluice"}}}}
+	for _, r := range []Row{{Arm: "rival"}, {Arm: "sluice", Of: "rival"}} {
+		r.Scenario, r.Metric, r.AtMost = "s", "cost_us", &limit
+		var out bytes.Buffer
+		broken, err := Budget{Rows: []Row{r}}.Judge(&out, list)
+		if err != nil || len(broken) != 0 || !strings.Contains(out.String(), "NOT JUDGED") || !strings.Contains(out.String(), "not installed") {
+			t.Errorf("%v, %v: %s", broken, err, &out)
+		}
+	}
+}
+
 // TestBudgetFiles reads the budgets of the project and finds a scenario for each row.
 func TestBudgetFiles(t *testing.T) {
 	files, err := filepath.Glob("../budgets/*.json")

@@ -90,6 +90,25 @@ func TestSet(t *testing.T) {
 	}
 }
 
+// TestJanus runs Janus, where it is installed, in the lab and beside us.
+func TestJanus(t *testing.T) {
+	t.Chdir("../..")
+	k, err := Lookup("janus")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Build(t.Context()); err != nil {
+		t.Skip(err)
+	}
+	l, err := lab.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	t.Run("transmit", func(t *testing.T) { try(t, k, Place{Lab: l}) })
+	t.Run("loopback", func(t *testing.T) { try(t, k, Place{}) })
+}
+
 func try(t *testing.T, k Kind, place Place, attrs ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

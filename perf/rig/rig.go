@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/perf/janus"
 	"sluice/perf/lab"
 	"sluice/perf/load"
 	"sluice/perf/proc"
@@ -34,6 +35,9 @@ type Kind struct {
 	bare   bool   // has no sessions (client.DialBare)
 	url    string // of a server that runs already; nothing is built or started then
 	built  string // the binary, where it is there already
+
+	installed string // the binary of one that a package of the distribution brings, instead of source
+	launch    func(ctx context.Context, k Kind, place Place, log io.Writer) (*Server, error)
 }
 
 // token lets this process write attributes in the lab, where it is another machine to the server.
@@ -71,6 +75,7 @@ var kinds = []Kind{
 		Name: "floor", source: "./perf/yardstick", bare: true,
 		args: func(a addrs) []string { return []string{"-floor", "-http", a.http, "-media", a.media} },
 	},
+	{Name: "janus", installed: janus.Binary, launch: startJanus},
 }
 
 // Lookup finds a server by its name. NAME=URL makes one of a WHIP/WHEP server that runs already: its endpoints are
@@ -102,9 +107,15 @@ func (k Kind) binary() string {
 	return filepath.Join("bin", k.Name)
 }
 
-// Build compiles the server to bin/NAME. It runs in the root of the module.
+// Build compiles the server to bin/NAME, or says how to get one that is not ours. It runs in the root of the module.
 func (k Kind) Build(ctx context.Context) error {
 	if k.url != "" || k.built != "" {
+		return nil
+	}
+	if k.installed != "" {
+		if _, err := os.Stat(k.installed); err != nil {
+			return fmt.Errorf("%w: apt-get install %s", err, k.Name)
+		}
 		return nil
 	}
 	command := []string{"go", "build", "-o", k.binary(), k.source}
@@ -120,7 +131,7 @@ func (k Kind) Build(ctx context.Context) error {
 }
 
 // Optional says that a comparison can do without the server where it cannot be built: it needs what not every machine has.
-func (k Kind) Optional() bool { return k.libs != nil }
+func (k Kind) Optional() bool { return k.libs != nil || k.installed != "" }
 
 // Place is where a server runs: on loopback when Lab is nil.
 type Place struct{ Lab *lab.Lab }
@@ -152,6 +163,7 @@ type Server struct {
 	kind         Kind
 	http, admin  string
 	lab          *lab.Lab
+	closing      func() // ends what we have beside the process; may be nil
 }
 
 // Start runs the server that was built, on free ports, with arguments of the caller's behind its own. What it prints goes to log.
@@ -161,6 +173,9 @@ func (k Kind) Start(ctx context.Context, place Place, log io.Writer, extra ...st
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	if k.launch != nil {
+		return k.launch(ctx, k, place, log)
+	}
 	a, err := place.addrs()
 	if err != nil {
 		return nil, err
@@ -181,6 +196,9 @@ func (k Kind) Start(ctx context.Context, place Place, log io.Writer, extra ...st
 func (s *Server) Stop() {
 	if s.Server != nil {
 		s.Server.Stop()
+	}
+	if s.closing != nil {
+		s.closing()
 	}
 }
 

@@ -59,6 +59,7 @@ const sampled = 10
 var (
 	sluice   = Arm{Name: "sluice", Server: "sluice"}
 	baseline = Arm{Name: "baseline", Server: "baseline"}
+	janus    = Arm{Name: "janus", Server: "janus"}
 )
 
 // set is Sluice with attributes, each PATH=VALUE.
@@ -85,12 +86,23 @@ func yardsticks(m load.Media) []Arm {
 // baselineMost is how many viewers the baseline is given: it has broken down, or filled the memory, at a few times that.
 const baselineMost = 200
 
-// against adds the baseline and the yardsticks to arms.
+// janusMost likewise.
+const janusMost = 100
+
+// against adds the rivals and the yardsticks to arms.
 func against(p load.Plan, arms ...Arm) []Arm {
 	if p.Viewers <= baselineMost {
 		arms = append(arms, baseline)
 	}
 	return append(arms, yardsticks(p.Media)...)
+}
+
+// andJanus adds Janus where it can take part.
+func andJanus(s Scenario) Scenario {
+	if s.Plan.Viewers <= janusMost {
+		s.Arms = append(s.Arms, janus)
+	}
+	return s
 }
 
 // video is the load that most scenarios have: a stream of 2.5 Mbit/s with 50 audio packets a second beside it.
@@ -135,13 +147,13 @@ func transmit() (list []Scenario) {
 
 func loopback() (list []Scenario) {
 	for _, n := range []int{10, 100, 200, 500, 1000} {
-		list = append(list, viewers(fmt.Sprintf("burst-%d", n), "a frame's packets in one burst, audio beside it", Loopback, plan(video, n)))
+		list = append(list, andJanus(viewers(fmt.Sprintf("burst-%d", n), "a frame's packets in one burst, audio beside it", Loopback, plan(video, n))))
 	}
 	for _, n := range []int{10, 100, 200} {
-		list = append(list, viewers(fmt.Sprintf("paced-%d", n), "a frame's packets over 25 ms, audio beside it", Loopback, plan(paced(video), n)))
+		list = append(list, andJanus(viewers(fmt.Sprintf("paced-%d", n), "a frame's packets over 25 ms, audio beside it", Loopback, plan(paced(video), n))))
 	}
 	for _, n := range []int{10, 100, 1000, 3000} {
-		list = append(list, viewers(fmt.Sprintf("audio-%d", n), "audio alone, 50 packets/s", Loopback, plan(load.Media{}, n)))
+		list = append(list, andJanus(viewers(fmt.Sprintf("audio-%d", n), "audio alone, 50 packets/s", Loopback, plan(load.Media{}, n))))
 	}
 	return list
 }
@@ -198,7 +210,7 @@ func extremes() []Scenario {
 		{Name: "wall", About: "600 publishers at 80 packets/s, 240 viewers of one each; Sluice alone", Setup: Loopback, Plan: wall, Arms: []Arm{sluice}},
 		{
 			Name: "largest", About: "the most viewers with loss below 0.1 % and p99 below 20 ms", Setup: Loopback, Mode: Largest,
-			Plan: plan(video, 100), Arms: []Arm{sluice, baseline},
+			Plan: plan(video, 100), Arms: []Arm{sluice, baseline, janus},
 		},
 		{
 			Name: "overload", About: "twice what the machine can", Setup: Loopback, Mode: Overload,

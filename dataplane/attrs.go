@@ -97,6 +97,11 @@ var (
 		Doc: `Whether the kernel tells when a datagram came (SO_TIMESTAMPNS), where a test at start found that it works. Without, a
 			datagram comes when it is read, which feedback to publishers then shows as jitter.`,
 	})
+	vectorsAttr = Attrs.Bool(attr.Decl{
+		Path: "dataplane/vector_aes", Mode: attr.RW, Default: "1", Since: "0.1",
+		Doc: `Whether AES-128-GCM uses the vector instructions of the processor (VAES, VPCLMULQDQ and AVX-512 of amd64), where it has
+			them and a test at start found that they give what the standard library gives. Sessions keep what they began with.`,
+	})
 	spinAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/spin_us", Unit: "us", Mode: attr.RW, Min: 0, Max: 10000, Default: "0", Since: "0.1",
 		Doc: `How long a shard asks for work before it sleeps. Waking a sleeping CPU takes tens of microseconds, which every packet
@@ -200,6 +205,7 @@ func (p *Plane) settings(t *attr.Tree) shard.Settings {
 	set.TrainHold = time.Duration(trainHoldAttr.Get(t)) * time.Microsecond
 	set.PadMax = int(padMaxAttr.Get(t))
 	set.Classes = [...]uint8{msg.Audio: uint8(audioDSCPAttr.Get(t)) << 2, msg.Video: uint8(videoDSCPAttr.Get(t)) << 2}
+	set.Vectors = vectorsAttr.Get(t)
 	set.ShortTails = p.able.EqualTrains != nil
 	return shard.Settings{
 		Engine: set,

@@ -1,8 +1,11 @@
 package dataplane
 
-import "sluice/dataplane/internal/udp"
+import (
+	"sluice/dataplane/aesgcm"
+	"sluice/dataplane/internal/udp"
+)
 
-// Finding is what a test of the running kernel showed.
+// Finding is what a test of the running kernel or of the processor showed.
 type Finding struct {
 	Name   string // of an accelerator
 	Err    error  // nil where it works, else what happened instead
@@ -19,5 +22,6 @@ func TestKernel() []Finding {
 		{"UDP segmentation of packets of one size", a.EqualTrains, gso},
 		{"merged receive (GRO)", a.GRO, gro},
 		{"receive times", a.Timestamps, timestamps},
+		{"AES with vector instructions", aesgcm.Err, vectorsAttr.Decl().Path},
 	}
 }

@@ -208,9 +208,10 @@ func (m *media) frame() {
 // messages it takes.
 func TestMediaInEveryCombination(t *testing.T) {
 	for _, shards := range []int{1, 2} {
-		for bits := range 8 {
+		for bits := range 16 {
 			settings := []string{
-				fmt.Sprintf("dataplane/gso=%d", bits&1), fmt.Sprintf("dataplane/gro=%d", bits>>1&1), fmt.Sprintf("dataplane/timestamps=%d", bits>>2),
+				fmt.Sprintf("dataplane/gso=%d", bits&1), fmt.Sprintf("dataplane/gro=%d", bits>>1&1), fmt.Sprintf("dataplane/timestamps=%d", bits>>2&1),
+				fmt.Sprintf("dataplane/vector_aes=%d", bits>>3),
 			}
 			t.Run(fmt.Sprintf("%d shards, %s", shards, strings.Join(settings, " ")), func(t *testing.T) {
 				tree := newTree(t, append(settings, fmt.Sprintf("dataplane/shards=%d", shards))...)

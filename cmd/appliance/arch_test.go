@@ -42,7 +42,8 @@ var policy = []room{
 	{"dataplane/msg", true, "dataplane/codec dataplane/pkt dataplane/wire", "the vocabulary of both planes: words for what the leaves name, no behaviour"},
 	{"dataplane/history", true, "dataplane/clock dataplane/wire", "keeps packets; does not know who reads them"},
 	{"dataplane/ice", true, "dataplane/clock dataplane/pkt dataplane/wire", "answers checks and knows addresses; nothing of media"},
-	{"dataplane/srtp", true, "dataplane/msg dataplane/wire", "seals and opens packets; the only package that runs pion's ciphers"},
+	{"dataplane/aesgcm", true, "", "the cipher of most packets, in the processor's own words"},
+	{"dataplane/srtp", true, "dataplane/aesgcm dataplane/msg dataplane/wire", "seals and opens packets; the only package that runs pion's ciphers"},
 	{"dataplane/rewrite", true, "dataplane/clock dataplane/history dataplane/wire", "one viewer's numbering; nothing of keys or addresses"},
 	{"dataplane/feedback", true, "dataplane/clock dataplane/wire", "arithmetic over reports; nothing of sessions"},
 	{"dataplane/engine", true, "dataplane/clock dataplane/codec dataplane/feedback dataplane/histogram dataplane/history dataplane/ice dataplane/msg dataplane/pkt dataplane/rewrite dataplane/srtp dataplane/wire",
@@ -57,7 +58,7 @@ var policy = []room{
 	{"dataplane/internal/tcp", false, "dataplane/clock dataplane/pkt dataplane/wire", "connections and the frames in them; whose they are it need not know"},
 	{"dataplane/internal/shard", false, "dataplane/clock dataplane/engine dataplane/internal/poll dataplane/internal/ring dataplane/internal/tcp dataplane/internal/udp dataplane/msg dataplane/pkt dataplane/wire",
 		"the loop: joins one engine to the kernel and to other shards"},
-	{"dataplane", false, "dataplane/clock dataplane/engine dataplane/histogram dataplane/internal/arena dataplane/internal/shard dataplane/internal/tcp dataplane/internal/udp dataplane/msg dataplane/pkt dataplane/wire netopt/attr",
+	{"dataplane", false, "dataplane/aesgcm dataplane/clock dataplane/engine dataplane/histogram dataplane/internal/arena dataplane/internal/shard dataplane/internal/tcp dataplane/internal/udp dataplane/msg dataplane/pkt dataplane/wire netopt/attr",
 		"the door; all that others may hold on to"},
 
 	{"controlplane/events", false, "netopt/attr", "names of log messages; who logs need not know"},
@@ -128,12 +129,12 @@ var modules = []module{
 	{"go.yaml.in/yaml/v3", "netopt/document", "the grammar of YAML; what the values mean is the tree's"},
 	{"github.com/prometheus/client_golang", "netopt/metrics", "one collector over the table"},
 	{"github.com/cilium/ebpf", "bpf", "programs and their loader live together; the rest knows an interface"},
-	{"golang.org/x/sys", "bpf cmd/appliance dataplane dataplane/internal netopt/config netopt/ethtool netopt/host netopt/probe perf", "system calls that package syscall lacks"},
+	{"golang.org/x/sys", "bpf cmd/appliance dataplane dataplane/aesgcm dataplane/internal netopt/config netopt/ethtool netopt/host netopt/probe perf", "system calls that package syscall lacks, and what the processor can"},
 }
 
 // rare are packages of the standard library that few may import, tests aside.
 var rare = []module{
-	{"unsafe", "dataplane/pkt dataplane/internal perf/client perf/proc perf/yardstick", "slabs over given memory and structures of the kernel; each use with its argument"},
+	{"unsafe", "dataplane/aesgcm dataplane/pkt dataplane/internal perf/client perf/proc perf/yardstick", "slabs over given memory and structures of the kernel; each use with its argument"},
 	{"C", "", "one static binary, built without a C compiler"},
 }
 
@@ -151,8 +152,9 @@ var impure = map[string]string{
 
 // pureMay are the exceptions, each with the packages that may, all if "".
 var pureMay = map[string]string{
-	"net/netip":   "",            // addresses as values
-	"sync/atomic": "netopt/attr", // readers of the tree never wait
+	"net/netip":            "",                 // addresses as values
+	"sync/atomic":          "netopt/attr",      // readers of the tree never wait
+	"golang.org/x/sys/cpu": "dataplane/aesgcm", // what the processor can is no decision
 }
 
 // clocks are the names of package time that read a clock or wait for one.

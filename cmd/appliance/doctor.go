@@ -155,12 +155,12 @@ func (d *doctor) show(r tune.Row) {
 	}
 }
 
-// accelerators prints what the kernel was found to do right. What it does wrong is
+// accelerators prints what the machine was found to do right. What it does not is
 // not used, and costs speed only.
 func (d *doctor) accelerators(findings []dataplane.Finding) {
 	for _, f := range findings {
 		if f.Err != nil {
-			fmt.Fprintf(d.out, "  broken  %s: %v; it is not used\n", f.Name, f.Err)
+			fmt.Fprintf(d.out, "  lacks   %s: %v; it is not used\n", f.Name, f.Err)
 		} else {
 			fmt.Fprintf(d.out, "  works   %s; %s turns it off\n", f.Name, f.Switch)
 		}

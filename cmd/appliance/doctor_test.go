@@ -126,7 +126,7 @@ func TestDoctorCannot(t *testing.T) {
 func TestDoctorTellsWhatIsBroken(t *testing.T) {
 	d, out, _ := patient(t, nil)
 	d.accelerators([]dataplane.Finding{{Name: "trains", Err: errors.New("arrive as one"), Switch: "dataplane/gso"}})
-	if out.String() != "  broken  trains: arrive as one; it is not used\n" {
+	if out.String() != "  lacks   trains: arrive as one; it is not used\n" {
 		t.Error(out)
 	}
 }

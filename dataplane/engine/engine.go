@@ -59,6 +59,7 @@ type Settings struct {
 	PadMax          int           // bytes of padding that bring a packet to its train's size, at most
 	Classes         [2]uint8      // traffic classes of what viewers get, by msg.Kind
 	Nack            feedback.Limits
+	Vectors         bool          // wish for vector instructions in the ciphers of sessions keyed from now on
 	StampEvery      int           // the kernel is asked for the departure of one run in so many; 0 is never
 	Deadlines       msg.Deadlines // of routes that have none of their own
 }
@@ -80,6 +81,7 @@ func DefaultSettings() Settings {
 		StampEvery:      1024,
 		TrainMax:        44,
 		PadMax:          16,
+		Vectors:         true,
 		Nack:            feedback.DefaultLimits(),
 	}
 }
@@ -155,7 +157,7 @@ func New(cfg Config, set Settings) *Engine {
 		cfg.Memory = func(bytes int) []byte { return make([]byte, bytes) }
 	}
 	e := &Engine{
-		cfg: cfg, set: set,
+		cfg:       cfg,
 		sessions:  pkt.NewSlab(pkt.Place[session](cfg.Memory, cfg.Sessions)),
 		ingresses: pkt.NewSlab(pkt.Place[ingress](cfg.Memory, cfg.Streams)),
 		egresses:  pkt.NewSlab(pkt.Place[egress](cfg.Memory, maxMedia*cfg.Sessions)),
@@ -170,11 +172,16 @@ func New(cfg Config, set Settings) *Engine {
 		outboxes:  make([]outbox, cfg.Shards),
 		random:    cfg.Seed | 1,
 	}
+	e.Configure(set)
 	return e
 }
 
-// Configure changes the settings. Routes keep the history they have.
-func (e *Engine) Configure(set Settings) { e.set = set }
+// Configure changes the settings. Routes keep the history they have, and sessions
+// their ciphers.
+func (e *Engine) Configure(set Settings) {
+	e.set = set
+	e.cipher.Vectors = set.Vectors
+}
 
 // PollEvent returns the next event, false when there is none.
 func (e *Engine) PollEvent(ev *msg.Event) bool {

@@ -8,6 +8,8 @@ import (
 
 // Scratch is what the transforms work in. One serves all contexts of a shard.
 type Scratch struct {
+	Vectors bool // wish for package aesgcm's vector instructions, of contexts made from now on
+
 	iv   [gcmSalt]byte
 	aad  [rtcpHeader + indexWord]byte
 	rtp  rtp.Header

@@ -191,9 +191,10 @@ func randomKeys(r *rand.Rand, p msg.Profile) *msg.Keys {
 	return k
 }
 
+// newContext has the vector cipher, where there is one, for every other key.
 func newContext(t testing.TB, k *msg.Keys) *Context {
 	t.Helper()
-	c, err := NewContext(k, &Scratch{})
+	c, err := NewContext(k, &Scratch{Vectors: k.Local.Key[0]&1 != 0})
 	if err != nil {
 		t.Fatal(err)
 	}

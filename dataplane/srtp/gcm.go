@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 
+	"sluice/dataplane/aesgcm"
 	"sluice/dataplane/wire"
 )
 
@@ -29,10 +30,10 @@ func newGCM(key, salt []byte, scratch *Scratch) (*gcm, error) {
 		return nil, err
 	}
 	g := &gcm{scratch: scratch}
-	if g.rtp, err = sessionGCM(prf, salt, labelRTPKey, len(key)); err != nil {
+	if g.rtp, err = sessionGCM(prf, salt, labelRTPKey, len(key), scratch.Vectors); err != nil {
 		return nil, err
 	}
-	if g.rtcp, err = sessionGCM(prf, salt, labelRTCPKey, len(key)); err != nil {
+	if g.rtcp, err = sessionGCM(prf, salt, labelRTCPKey, len(key), scratch.Vectors); err != nil {
 		return nil, err
 	}
 	expand(prf, salt, labelRTPSalt, g.rtpSalt[:])
@@ -40,14 +41,10 @@ func newGCM(key, salt []byte, scratch *Scratch) (*gcm, error) {
 	return g, nil
 }
 
-func sessionGCM(prf cipher.Block, salt []byte, label byte, size int) (cipher.AEAD, error) {
+func sessionGCM(prf cipher.Block, salt []byte, label byte, size int, vectors bool) (cipher.AEAD, error) {
 	key := make([]byte, size)
 	expand(prf, salt, label, key)
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
+	return aesgcm.New(key, vectors)
 }
 
 // Labels of the key derivation (RFC 3711 section 4.3.2).

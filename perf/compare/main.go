@@ -4,7 +4,7 @@
 // and made up for by further ones.
 //
 // Scenarios are chosen by name (-scenario, package scenario) or made of -n, -load, -full and -servers. What a change of Sluice is
-// worth, say the builds before and after it beside each other: -scenario tx-100 -servers sluice,before=/tmp/sluice-before
+// worth, say the builds before and after it beside each other: -scenario tx-100 -servers sluice,before=bin/sluice-before
 package main
 
 import (

@@ -1,0 +1,172 @@
+// Package aesgcm is AES-128 in Galois/counter mode (NIST SP 800-38D) with the
+// vector instructions of recent amd64 processors (VAES, VPCLMULQDQ, AVX-512),
+// which take four blocks where AES-NI takes one. Sealing is most of what a
+// forwarder does outside the kernel; elsewhere the standard library's does it.
+package aesgcm
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/subtle"
+	"encoding/binary"
+	"errors"
+	"unsafe"
+)
+
+// Sizes in bytes.
+const (
+	KeySize   = 16
+	NonceSize = 12
+	TagSize   = 16
+)
+
+const blockSize = aes.BlockSize
+
+// Err is why the vector cipher is not used whatever is wished, nil where it can
+// be: the processor has no such instructions, or what they give is wrong.
+var Err = selfTest()
+
+var (
+	errAbsent = errors.New("this processor has none (VAES, VPCLMULQDQ and AVX-512 on amd64)")
+	errWrong  = errors.New("they give other results than the standard library")
+)
+
+// selfTest compares the ciphers over a packet that is no multiple of anything.
+func selfTest() error {
+	if !able {
+		return errAbsent
+	}
+	var key [KeySize]byte
+	text, data := make([]byte, 1201, 1201+TagSize), make([]byte, 21)
+	for i := range key {
+		key[i] = byte(i) * 37
+	}
+	other, err := standard(key[:])
+	if err != nil {
+		return err
+	}
+	want := other.Seal(nil, key[:NonceSize], text, data)
+	if !bytes.Equal(want, expand(&key).Seal(text[:0], key[:NonceSize], text, data)) {
+		return errWrong
+	}
+	return nil
+}
+
+// New returns the cipher for a key of 16 or 32 bytes: the vector one where that
+// is wished, there is one (Err) and the key has 16, else crypto/cipher's. What it
+// seals or opens it seals or opens in place. Safe for concurrent use.
+func New(key []byte, wish bool) (cipher.AEAD, error) {
+	if len(key) == KeySize && wish && Err == nil {
+		return expand((*[KeySize]byte)(key)), nil
+	}
+	return standard(key)
+}
+
+func standard(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// vector is what is derived from a key. Flat: a session has one for each
+// direction of RTP and RTCP.
+type vector struct {
+	// powers are H^16 … H^1 as POLYVAL takes them (RFC 8452 appendix A): then
+	// up to 16 blocks are multiplied by what stands from one place on.
+	powers [16][blockSize]byte
+	round  [11][blockSize]byte // FIPS 197 section 5.2; hash may read a little of it behind the powers, and multiplies that by zero
+}
+
+func expand(key *[KeySize]byte) *vector {
+	v := &vector{}
+	expandKey(key, &v.round)
+	var zero, h [blockSize]byte
+	crypt(&v.round, nil, 0, &zero, &h)
+	power := timesX(&h)
+	for i := len(v.powers) - 1; ; i-- {
+		v.powers[i] = power
+		if i == 0 {
+			return v
+		}
+		multiply(&power, &v.powers[len(v.powers)-1])
+	}
+}
+
+// timesX turns GHASH's key into POLYVAL's: bytes reversed, multiplied by x
+// (RFC 8452 appendix A).
+func timesX(h *[blockSize]byte) (p [blockSize]byte) {
+	hi, lo := binary.BigEndian.Uint64(h[:8]), binary.BigEndian.Uint64(h[8:])
+	carry := -(hi >> 63)
+	hi = (hi<<1 | lo>>63) ^ carry&0xc2<<56
+	lo = lo<<1 ^ carry&1
+	binary.LittleEndian.PutUint64(p[:8], lo)
+	binary.LittleEndian.PutUint64(p[8:], hi)
+	return p
+}
+
+func (*vector) NonceSize() int { return NonceSize }
+func (*vector) Overhead() int  { return TagSize }
+
+// Seal is cipher.AEAD's, in place: dst is plaintext[:0], and has room for the tag.
+//
+//hot:path
+func (v *vector) Seal(dst, nonce, plaintext, data []byte) []byte {
+	out := dst[:len(plaintext)+TagSize]
+	text := out[:len(plaintext)]
+	mask := (*[TagSize]byte)(out[len(text):])
+	v.crypt(nonce, text, mask)
+	v.tag(text, data, mask)
+	return out
+}
+
+var errOpen = errors.New("aesgcm: message authentication failed")
+
+// Open is cipher.AEAD's, in place: dst is ciphertext[:0]. Where it fails, nothing
+// is changed.
+//
+//hot:path
+func (v *vector) Open(dst, nonce, ciphertext, data []byte) ([]byte, error) {
+	n := len(ciphertext) - TagSize
+	if n < 0 {
+		return nil, errOpen
+	}
+	text := dst[:n]
+	var mask [TagSize]byte
+	v.crypt(nonce, nil, &mask)
+	v.tag(text, data, &mask)
+	if subtle.ConstantTimeCompare(mask[:], ciphertext[n:]) != 1 {
+		return nil, errOpen
+	}
+	v.crypt(nonce, text, &mask)
+	return text, nil
+}
+
+// crypt adds the key stream to text, and writes its first block, which masks the
+// tag, to mask.
+//
+//hot:path
+func (v *vector) crypt(nonce, text []byte, mask *[TagSize]byte) {
+	var first [blockSize]byte
+	copy(first[:], nonce[:NonceSize])
+	first[blockSize-1] = 1
+	crypt(&v.round, unsafe.SliceData(text), len(text), &first, mask)
+}
+
+// tag makes the mask the tag of a ciphertext and what is authenticated beside it.
+//
+//hot:path
+func (v *vector) tag(text, data []byte, mask *[TagSize]byte) {
+	var sum, lengths [blockSize]byte
+	binary.BigEndian.PutUint64(lengths[:8], uint64(len(data))*8)
+	binary.BigEndian.PutUint64(lengths[8:], uint64(len(text))*8)
+	if len(data) > 0 {
+		hash(&v.powers, &sum, unsafe.SliceData(data), len(data), nil)
+	}
+	hash(&v.powers, &sum, unsafe.SliceData(text), len(text), &lengths)
+	hi, lo := binary.LittleEndian.Uint64(sum[8:]), binary.LittleEndian.Uint64(sum[:8])
+	binary.BigEndian.PutUint64(mask[:8], binary.BigEndian.Uint64(mask[:8])^hi)
+	binary.BigEndian.PutUint64(mask[8:], binary.BigEndian.Uint64(mask[8:])^lo)
+}

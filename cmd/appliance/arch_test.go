@@ -96,6 +96,7 @@ var policy = []room{
 	{"perf/report", false, "perf/load perf/proc perf/result", "results for people"},
 	{"perf/compare", false, "perf/lab perf/load perf/report perf/result perf/rig perf/scenario perf/stages", "carries scenarios out"},
 	{"perf/effect", false, "perf/lab perf/load perf/proc perf/report perf/result perf/rig", "what each option is worth; sets them from outside, as an operator does"},
+	{"perf/connect", false, "perf/load perf/proc perf/rig", "what a connect costs, of builds in turn"},
 	{"perf/soak", false, "perf/load perf/proc perf/rig", "the long run"},
 	{"perf/flood", false, "perf/client perf/lab perf/load perf/proc perf/rig", "attackers beside the load; strangers to the server, so they know none of its packages"},
 	{"perf/cmd/load", false, "perf/load", "the generator's command line"},

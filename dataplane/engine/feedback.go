@@ -49,7 +49,7 @@ func (e *Engine) reportIngress(in *ingress) {
 	if in.keyframe.Due(e.now, e.set.KeyframeEvery) {
 		e.sendKeyframeRequest(in)
 	}
-	lost := in.nack.Due(e.now, 0, &e.set.Nack, e.nackScratch[:0])
+	lost := in.nack.Due(e.now, &e.set.Nack, e.nackScratch[:0])
 	if len(lost) == 0 {
 		return
 	}

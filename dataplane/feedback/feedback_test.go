@@ -46,7 +46,7 @@ func TestAllocates(t *testing.T) {
 			n.Received(ext-9, now, &limits)
 			r.Repaired(ext - 9)
 		}
-		asked += len(n.Due(now, 0, &limits, out))
+		asked += len(n.Due(now, &limits, out))
 		throttle.Request(now, time.Second)
 		throttle.Due(now, time.Second)
 		a.Received(seq, now)

@@ -15,14 +15,14 @@ const maxMissing = 256
 // may change them at any time.
 type Limits struct {
 	Reorder   time.Duration // how long a gap may be mere reordering
-	Retry     time.Duration // shortest wait for an answer; the round trip where that is longer
+	Retry     time.Duration // wait after the first request, and so much more after each one
 	GiveUp    time.Duration // how long a missing packet is worth asking for
 	Tries     int           // requests for one packet at most
 	PerSecond int           // requests for packets of one stream at most
 }
 
-// DefaultLimits returns limits for live video: within the second that they give a
-// packet, ten tries fit at short round trips.
+// DefaultLimits returns limits for live video: ten tries fit into the second that
+// they give a packet.
 func DefaultLimits() Limits {
 	return Limits{
 		Reorder:   10 * time.Millisecond,
@@ -105,17 +105,19 @@ func (n *Nack) fill(ext uint64) {
 }
 
 // Due appends to out the sequence numbers to ask for now, in ascending order,
-// as many as fit its capacity. rtt is the round trip to the source, 0 for
-// unknown. What was asked for is asked for again after the round trip, each
-// time one round trip later, until the limits give it up.
-func (n *Nack) Due(now clock.Time, rtt time.Duration, l *Limits, out []uint16) []uint16 {
+// as many as fit its capacity. What was asked for is asked for again, after longer
+// and longer waits, until the limits give it up. A receiver does not know the round
+// trip, and to wait for it would be a mistake: where requests and answers are lost
+// too, a request that comes while another is under way is what keeps the picture
+// moving (TestLoss of package engine), at the price of a few bytes; browsers send
+// nothing twice within a round trip.
+func (n *Nack) Due(now clock.Time, l *Limits, out []uint16) []uint16 {
 	if n.count == 0 || now < n.next {
 		return out
 	}
 	if now.Sub(n.second) >= time.Second {
 		n.second, n.asked = now, 0
 	}
-	wait := max(rtt, l.Retry)
 	n.next = clock.Never
 	kept := 0
 	for _, m := range n.missing[:n.count] {
@@ -130,7 +132,7 @@ func (n *Nack) Due(now clock.Time, rtt time.Duration, l *Limits, out []uint16) [
 			out = append(out, uint16(m.ext))
 			n.asked++
 			m.tries++
-			m.due = now.Add(wait * time.Duration(m.tries))
+			m.due = now.Add(l.Retry * time.Duration(m.tries))
 		}
 		n.next = min(n.next, m.due)
 		n.missing[kept] = m

@@ -11,8 +11,8 @@ import (
 )
 
 // due asks for at most 100 sequence numbers.
-func due(n *Nack, now clock.Time, rtt time.Duration, l *Limits) []uint16 {
-	return n.Due(now, rtt, l, make([]uint16, 0, 100))
+func due(n *Nack, now clock.Time, l *Limits) []uint16 {
+	return n.Due(now, l, make([]uint16, 0, 100))
 }
 
 func TestNackWithoutLoss(t *testing.T) {
@@ -23,7 +23,7 @@ func TestNackWithoutLoss(t *testing.T) {
 			t.Fatal("overrun")
 		}
 	}
-	if n.Next() != clock.Never || n.Missing() != 0 || len(due(&n, after(100), 0, &l)) != 0 {
+	if n.Next() != clock.Never || n.Missing() != 0 || len(due(&n, after(100), &l)) != 0 {
 		t.Error("something is missing of a whole stream")
 	}
 }
@@ -37,11 +37,11 @@ func TestNackSchedule(t *testing.T) {
 	if n.Next() != after(10) || n.Missing() != 3 {
 		t.Fatalf("%d missing, next at %v", n.Missing(), n.Next())
 	}
-	if got := due(&n, after(9), 0, &l); len(got) != 0 {
+	if got := due(&n, after(9), &l); len(got) != 0 {
 		t.Fatalf("asked for %v within the reorder time", got)
 	}
 	n.Received(cycle+65537, after(9), &l) // 1 was only late
-	if got := due(&n, after(10), 0, &l); !slices.Equal(got, []uint16{65535, 0}) {
+	if got := due(&n, after(10), &l); !slices.Equal(got, []uint16{65535, 0}) {
 		t.Fatalf("asked for %v, want 65535 and 0", got)
 	}
 	n.Received(cycle+65536, after(20), &l) // 0 came
@@ -49,7 +49,7 @@ func TestNackSchedule(t *testing.T) {
 	// Waits grow by one retry time for each try: at 10, 30, 70, 130, 210, …
 	var asked []time.Duration
 	for now := n.Next(); now != clock.Never; now = n.Next() {
-		got := due(&n, now, 0, &l)
+		got := due(&n, now, &l)
 		if len(got) > 0 {
 			if !slices.Equal(got, []uint16{65535}) {
 				t.Fatalf("asked for %v, want 65535", got)
@@ -68,28 +68,12 @@ func TestNackSchedule(t *testing.T) {
 	}
 }
 
-func TestNackRoundTrip(t *testing.T) {
-	var n Nack
-	l := DefaultLimits()
-	n.Received(cycle, start, &l)
-	n.Received(cycle+2, start, &l)
-	const rtt = 150 * time.Millisecond
-	due(&n, after(10), rtt, &l)
-	if n.Next() != after(160) {
-		t.Errorf("second try at %v, want %v", n.Next(), after(160))
-	}
-	due(&n, after(160), rtt, &l)
-	if n.Next() != after(460) {
-		t.Errorf("third try at %v, want %v", n.Next(), after(460))
-	}
-}
-
 func TestNackGivesUpByAge(t *testing.T) {
 	var n Nack
 	l := DefaultLimits()
 	n.Received(cycle, start, &l)
 	n.Received(cycle+2, start, &l)
-	if got := due(&n, after(1000), 0, &l); len(got) != 0 || n.Missing() != 0 || n.Next() != clock.Never {
+	if got := due(&n, after(1000), &l); len(got) != 0 || n.Missing() != 0 || n.Next() != clock.Never {
 		t.Errorf("asked for %v after %v", got, l.GiveUp)
 	}
 }
@@ -100,16 +84,16 @@ func TestNackPerSecond(t *testing.T) {
 	l.PerSecond, l.GiveUp = 30, time.Minute
 	n.Received(cycle, start, &l)
 	n.Received(cycle+51, start, &l)
-	if got := len(due(&n, after(10), 0, &l)); got != 30 {
+	if got := len(due(&n, after(10), &l)); got != 30 {
 		t.Fatalf("asked for %d packets, want 30", got)
 	}
-	if got := len(due(&n, after(900), 0, &l)); got != 0 {
+	if got := len(due(&n, after(900), &l)); got != 0 {
 		t.Fatalf("asked for %d packets more in the same second", got)
 	}
 	if n.Next() > after(1010) {
 		t.Fatalf("next at %v, want by %v", n.Next(), after(1010))
 	}
-	got := due(&n, after(1010), 0, &l)
+	got := due(&n, after(1010), &l)
 	if len(got) != 30 || !slices.IsSorted(got) {
 		t.Fatalf("asked for %v in the next second, want 30", got)
 	}
@@ -120,11 +104,11 @@ func TestNackFillsOutputOnly(t *testing.T) {
 	l := DefaultLimits()
 	n.Received(cycle, start, &l)
 	n.Received(cycle+6, start, &l)
-	out := n.Due(after(10), 0, &l, make([]uint16, 0, 3))
+	out := n.Due(after(10), &l, make([]uint16, 0, 3))
 	if !slices.Equal(out, []uint16{1, 2, 3}) || n.Next() > after(10) {
 		t.Fatalf("asked for %v, next at %v: want 1 to 3 and the rest at once", out, n.Next())
 	}
-	if out = n.Due(after(10), 0, &l, out[:0]); !slices.Equal(out, []uint16{4, 5}) {
+	if out = n.Due(after(10), &l, out[:0]); !slices.Equal(out, []uint16{4, 5}) {
 		t.Fatalf("asked for %v, want 4 and 5", out)
 	}
 }
@@ -164,7 +148,7 @@ func (s *slowNack) received(ext uint64, now clock.Time, l *Limits) {
 	s.highest = max(s.highest, ext)
 }
 
-func (s *slowNack) due(now clock.Time, rtt time.Duration, l *Limits) (out []uint16) {
+func (s *slowNack) due(now clock.Time, l *Limits) (out []uint16) {
 	for _, e := range slices.Sorted(maps.Keys(s.missing)) {
 		m := s.missing[e]
 		if now < m.due && now < m.found.Add(l.GiveUp) {
@@ -175,7 +159,7 @@ func (s *slowNack) due(now clock.Time, rtt time.Duration, l *Limits) (out []uint
 			continue
 		}
 		m.tries++
-		m.due = now.Add(time.Duration(m.tries) * max(rtt, l.Retry))
+		m.due = now.Add(time.Duration(m.tries) * l.Retry)
 		out = append(out, uint16(e))
 	}
 	return out
@@ -190,7 +174,6 @@ func TestNackAgainstSlowTwin(t *testing.T) {
 		l.PerSecond = 1 << 30
 		l.Tries = 1 + r.IntN(5)
 		l.GiveUp = time.Duration(50+r.IntN(400)) * time.Millisecond
-		rtt := time.Duration(r.IntN(60)) * time.Millisecond
 		var n Nack
 		slow := slowNack{missing: map[uint64]*missing{}}
 		ext, asked := uint64(cycle+65000), 0
@@ -215,10 +198,10 @@ func TestNackAgainstSlowTwin(t *testing.T) {
 					slow.received(e, now, &l)
 				}
 			}
-			want := slow.due(now, rtt, &l)
+			want := slow.due(now, &l)
 			var got []uint16
 			if n.Next() <= now {
-				got = due(&n, now, rtt, &l)
+				got = due(&n, now, &l)
 			}
 			if !slices.Equal(got, want) {
 				t.Fatalf("seed %d, %d ms: asked for %v, want %v", seed, ms, got, want)

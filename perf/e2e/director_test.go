@@ -21,6 +21,7 @@ type report struct {
 	DTLS       string    // state of the DTLS transport
 	Error      string    // why the page gave up; empty while all is well
 	RetryAfter *string
+	Countered  bool   // the viewer's offer was answered by an offer of the server's
 	Remote     string // address of the server in the selected candidate pair
 	Protocol   string // of that pair, "udp" or "tcp"
 	FirstFrame int    // milliseconds from the POST to the first picture, 0 before it or where the browser does not tell

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// losses are percentages of the packets that do not arrive, by their protocol.
-type losses struct{ udp, tcp int }
+// losses are percentages of the packets that do not arrive: of UDP, of ICE-TCP,
+// and of all other TCP.
+type losses struct{ udp, iceTCP, tcp int }
 
 // lossyLink is a program of the kernel that loses packets over IPv4 at random as
 // they come in by a namespace's link.
@@ -57,6 +58,7 @@ func (ns *netns) lose(t *testing.T, part losses) *lossyLink {
 func lossProgram(lost *ebpf.Map, part losses) asm.Instructions {
 	const (
 		etherType, protocol = 12, 23 // offsets in the frame
+		source, destination = 34, 36 // ports, behind an IP header without options
 		next, drop          = -1, 2  // enum tcx_action_base, linux/bpf.h
 		key                 = -4     // on the stack
 	)
@@ -67,8 +69,13 @@ func lossProgram(lost *ebpf.Map, part losses) asm.Instructions {
 		asm.LoadAbs(protocol, asm.Byte),
 		asm.Mov.Imm(asm.R7, int32(part.udp)),
 		asm.JEq.Imm(asm.R0, unix.IPPROTO_UDP, "draw"),
-		asm.Mov.Imm(asm.R7, int32(part.tcp)),
 		asm.JNE.Imm(asm.R0, unix.IPPROTO_TCP, "pass"),
+		asm.Mov.Imm(asm.R7, int32(part.iceTCP)),
+		asm.LoadAbs(source, asm.Half),
+		asm.JEq.Imm(asm.R0, mediaPort, "draw"),
+		asm.LoadAbs(destination, asm.Half),
+		asm.JEq.Imm(asm.R0, mediaPort, "draw"),
+		asm.Mov.Imm(asm.R7, int32(part.tcp)),
 		asm.FnGetPrandomU32.Call().WithSymbol("draw"),
 		asm.Mod.Imm(asm.R0, 100),
 		asm.JGE.Reg(asm.R0, asm.R7, "pass"),

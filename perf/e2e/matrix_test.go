@@ -133,6 +133,21 @@ func TestViewerBeforePublisher(t *testing.T) {
 	viewer.await(t, "to play", playing("av", ""))
 }
 
+// TestCounterOffer: a browser that offers VP8 alone to watch VP9 gets 406 with an
+// offer of the server's, answers that by PATCH and plays.
+func TestCounterOffer(t *testing.T) {
+	l := theatre(t)
+	s := l.serve(t, hostV4)
+	l.chromium.open(t, peerSpec{role: "publish", url: s.whip("counter"), codec: "video/VP9"})
+	for _, b := range l.browsers() {
+		viewer := b.open(t, peerSpec{role: "watch", url: s.whep("counter"), codec: "video/VP8"})
+		viewer.await(t, "to play", playing("av", "video/VP9"))
+		if !viewer.newest().Countered {
+			t.Errorf("%s played without a counter-offer", b.name)
+		}
+	}
+}
+
 // TestPublisherRestart: viewers keep their PeerConnection while the publisher
 // goes and another browser comes in its place.
 func TestPublisherRestart(t *testing.T) {

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"slices"
@@ -13,7 +12,7 @@ var wholeFlag = flag.Bool("whole", false, "TestNetworks plays all of its matrix,
 
 // network is what the way between clients and server is like.
 type network struct {
-	tcp  bool // UDP does not pass
+	tcp  bool // media has to go by ICE-TCP, otherwise by UDP: the other does not pass
 	loss int  // percent of the packets that do not arrive, each way
 }
 
@@ -27,9 +26,9 @@ func (n network) String() string {
 
 func (n network) losses() losses {
 	if n.tcp {
-		return losses{udp: 100, tcp: n.loss}
+		return losses{udp: 100, iceTCP: n.loss, tcp: n.loss}
 	}
-	return losses{udp: n.loss}
+	return losses{udp: n.loss, iceTCP: 100, tcp: n.loss}
 }
 
 // act is a publisher on a network; viewers of all kinds watch it.
@@ -78,7 +77,8 @@ func (a act) stretch(whole bool) time.Duration {
 // TestNetworks: each client publishes over each network, and each client watches
 // it, on decoded frames. The links lose at random a part of all that passes, media,
 // checks and HTTP alike. Retransmissions repair that: up to 2 % of loss no picture
-// stands for half a second; at 10 % pictures go on.
+// stands for half a second; at 10 % pictures go on. A machine that is busy with other
+// things has time to come to a good stretch.
 func TestNetworks(t *testing.T) {
 	l := theatre(t)
 	s := l.serve(t, hostV4)
@@ -109,16 +109,12 @@ func (l *lab) play(t *testing.T, s *server, a act, stream string) (cells []cell)
 	}
 	stretch := a.stretch(*wholeFlag)
 	judge(t, cells, viewers, func(p *peer) (string, error) {
-		if *wholeFlag {
-			err := p.waitFor(patience+stretch, played(stretch))
-			return p.over(stretch), errors.Join(err, p.judge(steady(stretch, a.network)))
-		}
-		err := p.wait(steady(stretch, a.network))
+		err := p.waitFor(patience+2*stretch, steady(stretch, a.network))
 		return p.over(stretch), err
 	})
 	for i, direction := range []string{"to the server", "from it"} {
-		if n := links[i].packets(t); n > 0 != (a.loss > 0 || a.tcp) {
-			t.Errorf("%v: %d packets lost on the way %s", a.network, n, direction)
+		if n := links[i].packets(t); n == 0 && a.loss > 0 {
+			t.Errorf("%v: nothing was lost on the way %s", a.network, direction)
 		}
 	}
 	return cells
@@ -164,16 +160,6 @@ func since(reports []report, stretch time.Duration) []report {
 	return nil
 }
 
-// played is having had media for a stretch, and a second to begin with.
-func played(stretch time.Duration) func([]report) string {
-	return func(reports []report) string {
-		if last := reports[len(reports)-1]; since(reports, stretch+time.Second) == nil {
-			return fmt.Sprintf("it has not played for %v; state is %s", stretch, last.State)
-		}
-		return ""
-	}
-}
-
 // steady is playing over the last stretch: pictures are decoded and move, and there
 // is sound. There are five a second at least (a Firefox that has to share a small
 // machine encodes seven), and up to 2 % of loss none stands for half a second.
@@ -207,33 +193,25 @@ func steady(stretch time.Duration, n network) func([]report) string {
 	}
 }
 
-// over says in one line what the viewer saw in the last stretch.
+// over says in one line what the viewer saw in the last stretch, and before it.
 func (p *peer) over(stretch time.Duration) string {
-	reports := since(p.reports(), stretch)
-	if reports == nil {
+	all := p.reports()
+	if len(all) == 0 {
 		return "nothing"
+	}
+	reports := since(all, stretch)
+	if reports == nil {
+		return "nothing for so long; " + all[len(all)-1].summary()
 	}
 	a, b := reports[0], reports[len(reports)-1]
 	longest := 0
 	for _, r := range reports[1:] {
 		longest = max(longest, r.Shown.Longest)
 	}
-	return fmt.Sprintf("%.0f s: %d frames, %d freezes, longest picture %d ms; %d lost, %d nack, %d again, %d pli",
-		b.At.Sub(a.At).Seconds(), b.Video.FramesDecoded-a.Video.FramesDecoded, b.Shown.Freezes-a.Shown.Freezes, longest,
-		b.Video.PacketsLost-a.Video.PacketsLost, b.Video.NackCount-a.Video.NackCount, b.Video.Retransmitted-a.Video.Retransmitted,
-		b.Video.PLICount-a.Video.PLICount)
-}
-
-// judge is wait for what must hold now.
-func (p *peer) judge(missing func([]report) string) error {
-	reports := p.reports()
-	if len(reports) == 0 {
-		return errors.New("no report")
-	}
-	if reason := missing(reports); reason != "" {
-		return errors.New(reason)
-	}
-	return nil
+	return fmt.Sprintf("%.0f s: %d pictures, one stood for %d ms; %d lost, %d nack, %d pli; in the %.0f s before: %d freezes",
+		b.At.Sub(a.At).Seconds(), b.Video.FramesDecoded-a.Video.FramesDecoded, longest,
+		b.Video.PacketsLost-a.Video.PacketsLost, b.Video.NackCount-a.Video.NackCount, b.Video.PLICount-a.Video.PLICount,
+		a.At.Sub(all[0].At).Seconds(), a.Shown.Freezes)
 }
 
 // reports returns all reports of the peer so far.

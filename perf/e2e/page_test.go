@@ -103,3 +103,56 @@ func (p *tab) poll(t *testing.T, ok func() bool, otherwise func() string) {
 		}
 	}
 }
+
+// access is what the page shows of the right to publish.
+type access struct {
+	Publishing string // data-state
+	Asks       bool   // for a token
+	Text       string // what the page says, for a failing test
+}
+
+const lookAtAccess = `(() => ({
+	Publishing: String(document.getElementById('publish-state')?.dataset.state),
+	Asks: document.getElementById('access')?.hidden === false,
+	Text: document.body?.innerText ?? '',
+}))()`
+
+// TestPageToken: where publishing and watching need tokens, the page publishes
+// nothing until a person has entered the right one, and plays with the token of its
+// address.
+func TestPageToken(t *testing.T) {
+	l := theatre(t)
+	s := l.serve(t, hostV4, "auth/publish_tokens=open-publish", "auth/watch_tokens=open-watch")
+	d := l.chromium.inspect(t)
+	publisher := d.open(t, s.url+"/#publish=guarded&source=canvas", 1280)
+	var now access
+	await := func(what string, ok func() bool) {
+		t.Helper()
+		publisher.poll(t, func() bool {
+			publisher.evaluate(t, lookAtAccess, &now)
+			return ok()
+		}, func() string {
+			return fmt.Sprintf("%s: publishing is %q, asks for a token: %v; the page says:\n%s", what, now.Publishing, now.Asks, now.Text)
+		})
+	}
+	publish := func() {
+		publisher.evaluate(t, `(document.getElementById('publish-form').requestSubmit(), true)`, new(bool))
+	}
+	enter := func(token string) {
+		publisher.evaluate(t, fmt.Sprintf(`(document.getElementById('token').value = %q, document.getElementById('token-form').requestSubmit(), true)`, token), new(bool))
+		await("a token was entered", func() bool { return !now.Asks })
+	}
+	refused := func() bool { return now.Publishing == "failed" && now.Asks }
+
+	await("without a token", refused)
+	enter("open-watch")
+	publish()
+	await("with the token for watching", refused)
+	enter("open-publish")
+	publish()
+	await("with its token", func() bool { return now.Publishing == "live" })
+	d.open(t, s.url+"/#watch=guarded&token=open-watch", 1280).awaitPlaying(t)
+	for _, e := range publisher.exceptions() {
+		t.Errorf("the page threw: %s", e)
+	}
+}

@@ -5,11 +5,15 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 )
 
-const adminAddr = "127.0.0.1:9080"
+const (
+	adminAddr = "127.0.0.1:9080"
+	mediaPort = 8189
+)
 
 // server is one run of the binary, in the servers' namespace.
 type server struct {
@@ -18,15 +22,17 @@ type server struct {
 	ended bool
 }
 
-// serve runs the binary on host until the test ends. The test fails if the
+// serve runs the binary on host, with attributes set as PATH=VALUE, until the test ends. The test fails if the
 // binary exits before that, or does not exit when asked. Pages may still be
 // connected then, so the drain's grace is short.
-func (l *lab) serve(t *testing.T, host string) *server {
+func (l *lab) serve(t *testing.T, host string, set ...string) *server {
 	t.Helper()
 	addr := net.JoinHostPort(host, "8080")
-	proc, err := l.servers.start(filepath.Join(t.TempDir(), "server.log"), nil,
-		l.binary, "run", "--http", addr, "--admin", ":9080", "--media", net.JoinHostPort(host, "8189"),
-		"--set", "lifecycle/grace_ms=200")
+	argv := []string{l.binary, "run", "--http", addr, "--admin", ":9080", "--media", net.JoinHostPort(host, strconv.Itoa(mediaPort))}
+	for _, s := range append(set, "lifecycle/grace_ms=200") {
+		argv = append(argv, "--set", s)
+	}
+	proc, err := l.servers.start(filepath.Join(t.TempDir(), "server.log"), nil, argv...)
 	if err != nil {
 		t.Fatal(err)
 	}

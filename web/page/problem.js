@@ -35,7 +35,7 @@ export async function refusalOf(response) {
 async function explanation(response) {
   if (response.status === 406) return sentence((await response.text()).match(/^i=(.+?)\r?$/m)?.[1] ?? "The browser cannot play this stream"); // a counter-offer says why
   const problem = await response.json().catch(() => null);
-  if (response.status === 401) return askForToken(problem?.detail ?? "The server refused the token.");
+  if ([401, 403].includes(response.status)) return askForToken(problem?.detail ?? "The server refused the token.");
   const told = [problem?.title, problem?.detail].filter((part) => typeof part === "string" && part !== "").map(sentence);
   if (told.length > 0) return told.join(" ");
   return `The server answered ${response.status} and did not say why. Its log tells more.`;

@@ -4,7 +4,7 @@
 //   role    publish | watch
 //   url     the WHIP or WHEP endpoint
 //   kinds   av | a | v
-//   codec   video mime type to prefer, such as video/VP8; optional
+//   codec   video mime type, such as video/VP8, and no other; optional
 //   source  canvas | camera (publishers)
 'use strict';
 
@@ -19,6 +19,7 @@ let stage = 'opening media';
 let retryAfter = null;
 let failure = '';
 let session = null;
+let countered = false; // the answer was 406 and an offer of the server's
 let posted = 0; // when the offer went
 let firstFrame = 0; // milliseconds from then to the first picture
 const frozen = 500; // a freeze is so many milliseconds without a new picture
@@ -66,7 +67,7 @@ async function sourceTracks() {
 
 // --- WHIP and WHEP -----------------------------------------------------------
 
-function preferCodec(transceiver) {
+function onlyCodec(transceiver) {
   const helpers = ['video/rtx', 'video/red', 'video/ulpfec'];
   const codecs = RTCRtpReceiver.getCapabilities('video').codecs
     .filter(codec => codec.mimeType === params.codec || helpers.includes(codec.mimeType));
@@ -78,7 +79,7 @@ async function addPublisherMedia() {
   const stream = new MediaStream(tracks);
   for (const track of tracks) {
     const transceiver = pc.addTransceiver(track, {direction: 'sendonly', streams: [stream]});
-    if (track.kind === 'video' && params.codec) preferCodec(transceiver);
+    if (track.kind === 'video' && params.codec) onlyCodec(transceiver);
   }
 }
 
@@ -90,11 +91,15 @@ function addViewerMedia() {
   document.body.append(video);
   pc.ontrack = event => video.srcObject.addTrack(event.track);
   watchShown(video);
-  for (const kind of kinds) pc.addTransceiver(kind, {direction: 'recvonly'});
+  for (const kind of kinds) {
+    const transceiver = pc.addTransceiver(kind, {direction: 'recvonly'});
+    if (kind === 'video' && params.codec) onlyCodec(transceiver);
+  }
   watchPixels(video);
 }
 
-async function completeOffer() {
+// Sets the offer or answer that is due, and returns it with all candidates.
+async function describe() {
   stage = 'gathering';
   await pc.setLocalDescription();
   while (pc.iceGatheringState !== 'complete') {
@@ -115,7 +120,8 @@ async function exchange(offer) {
       body: offer,
     });
     const text = await answer.text();
-    if (answer.status === 201) return {answer, text};
+    countered = answer.status === 406 && params.role === 'watch';
+    if (answer.status === 201 || countered) return {answer, text};
     if (answer.status !== 409 || params.role !== 'watch') {
       throw new Error(`POST ${params.url}: ${answer.status} ${text}\noffer:\n${offer}`);
     }
@@ -125,15 +131,26 @@ async function exchange(offer) {
   }
 }
 
+// Answers the offer that came with 406 (draft-ietf-wish-whep).
+async function answerCounterOffer(offer) {
+  await pc.setLocalDescription({type: 'rollback'});
+  await pc.setRemoteDescription({type: 'offer', sdp: offer});
+  const body = await describe();
+  const answer = await fetch(session, {method: 'PATCH', headers: {'Content-Type': 'application/sdp'}, body});
+  if (!answer.ok) throw new Error(`PATCH ${session}: ${answer.status} ${await answer.text()}\nanswer:\n${body}\noffer:\n${offer}`);
+  stage = 'answered';
+}
+
 async function connect() {
   if (params.role === 'publish') await addPublisherMedia();
   else addViewerMedia();
-  const offer = await completeOffer();
+  const offer = await describe();
   const {answer, text} = await exchange(offer);
-  stage = 'answered';
   const location = answer.headers.get('Location');
-  if (!location) throw new Error('201 shows no Location to a page of another origin');
+  if (!location) throw new Error(`${answer.status} shows no Location to a page of another origin`);
   session = new URL(location, answer.url);
+  if (countered) return answerCounterOffer(text);
+  stage = 'answered';
   await pc.setRemoteDescription({type: 'answer', sdp: text}).catch(error => {
     throw new Error(`${error}\nanswer:\n${text}\noffer:\n${offer}`);
   });
@@ -259,6 +276,7 @@ async function makeReport() {
     DTLS: [...pc.getSenders(), ...pc.getReceivers()].map(end => end.transport?.state).find(Boolean),
     Error: failure,
     RetryAfter: retryAfter,
+    Countered: countered,
     Remote: remote?.address,
     Protocol: remote?.protocol,
     FirstFrame: firstFrame,

@@ -157,7 +157,7 @@ func (s *setupConn) read(buf []byte) (d Datagram, err error) {
 func (s *setupConn) readStream(buf []byte) (Datagram, error) {
 	for {
 		if p, ok := s.c.stream.next(); ok {
-			return Datagram{Data: buf[:copy(buf, p)], At: time.Now().UnixNano()}, nil
+			return Datagram{Data: buf[:copy(buf, p)], At: s.c.stream.at}, nil
 		}
 		var err error
 		werr := s.raw.Read(func(fd uintptr) bool {

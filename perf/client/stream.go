@@ -16,6 +16,7 @@ type stream struct {
 	sending sync.Mutex // a frame must not begin inside another
 	in      []byte     // read and not taken yet
 	taken   int
+	at      int64 // kernel receive time of the last segment read, CLOCK_REALTIME in ns
 }
 
 const streamBuffer = 256 << 10
@@ -33,6 +34,9 @@ func (c *Conn) openStream() error {
 	unix.Close(c.fd)
 	c.fd = fd
 	c.stream = &stream{in: make([]byte, 0, streamBuffer)}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+		return os.NewSyscallError("SO_TIMESTAMPNS", err)
+	}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return os.NewSyscallError("TCP_NODELAY", err)
 	}
@@ -87,7 +91,8 @@ func (s *stream) next() ([]byte, bool) {
 func (s *stream) fill(fd int) error {
 	s.in = s.in[:copy(s.in, s.in[s.taken:])]
 	s.taken = 0
-	n, err := unix.Read(fd, s.in[len(s.in):cap(s.in)])
+	var oob [controlSize]byte
+	n, oobn, _, _, err := unix.Recvmsg(fd, s.in[len(s.in):cap(s.in)], oob[:], 0)
 	switch {
 	case err != nil:
 		return err
@@ -95,10 +100,14 @@ func (s *stream) fill(fd int) error {
 		return io.EOF
 	}
 	s.in = s.in[:len(s.in)+n]
+	if s.at = stampOf(oob[:oobn]); s.at == 0 {
+		s.at = time.Now().UnixNano() // stamps begin a moment after they were asked for
+	}
 	return nil
 }
 
-// recv is Recv for a connection. The kernel does not stamp it: packets have arrived when they are read.
+// recv is Recv for a connection. The kernel stamps segments, and tells the stamp of the last one that a read took: no frame of it came
+// later, and those before came sooner when a read is late.
 func (s *stream) recv(fd int, b *Batch) ([]Datagram, error) {
 	// What an earlier read brought comes first: the descriptor is not readable for it.
 	if got := s.frames(b); len(got) > 0 {
@@ -113,13 +122,12 @@ func (s *stream) recv(fd int, b *Batch) ([]Datagram, error) {
 }
 
 func (s *stream) frames(b *Batch) []Datagram {
-	now := time.Now().UnixNano()
 	for i := range b.out {
 		p, ok := s.next()
 		if !ok {
 			return b.out[:i]
 		}
-		b.out[i] = Datagram{Data: p, At: now}
+		b.out[i] = Datagram{Data: p, At: s.at}
 	}
 	return b.out[:]
 }

@@ -176,7 +176,7 @@ func (r *runner) start(ctx context.Context, s scenario.Scenario, a scenario.Arm,
 	defer server.Stop()
 	r.server = server
 	p.Target = server.Target("perf")
-	p.CM, p.Window, p.Warm = a.CM, r.window, warmUp
+	p.CM, p.TCP, p.Window, p.Warm = a.CM, a.TCP, r.window, warmUp
 	rep, err = load.Run(ctx, p)
 	r.clock.done(r.guess(s), time.Since(began))
 	return rep, err

@@ -47,7 +47,8 @@ type Target struct {
 	PID        int    // of the server on this machine; 0: its cost is not measured
 	MID        bool   // viewers offer the sdes:mid header extension
 	CM         bool   // agree on AES128_CM_HMAC_SHA1_80
-	TCP        bool   // publishers and viewers connect by ICE-TCP; viewers are all full then
+	TCP        bool   // viewers connect by ICE-TCP; they are all full then
+	TCPPublish bool   // publishers do
 	Bare       bool   // the server is a yardstick
 	Drop       Drop   // discards media on its way; nil: it arrives
 }

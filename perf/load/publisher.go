@@ -93,7 +93,6 @@ func dial(ctx context.Context, hc *http.Client, t Target, endpoint string, media
 	if t.Bare {
 		return client.DialBare(ctx, hc, endpoint, o.Local)
 	}
-	o.TCP = t.TCP
 	o.CM, o.NoAudio, o.NoVideo = t.CM, media.Silent, media.FPS == 0
 	return client.Dial(ctx, hc, endpoint, o)
 }
@@ -101,7 +100,7 @@ func dial(ctx context.Context, hc *http.Client, t Target, endpoint string, media
 // publish connects; run sends.
 func publish(ctx context.Context, hc *http.Client, h *hub, t Target, endpoint string, media Media) (*publisher, error) {
 	ssrcs := &client.SSRCs{Audio: rand.Uint32(), Video: rand.Uint32(), RTX: rand.Uint32()}
-	conn, err := dial(ctx, hc, t, endpoint, media, client.Offer{Publish: ssrcs, MID: true, TWCC: true})
+	conn, err := dial(ctx, hc, t, endpoint, media, client.Offer{Publish: ssrcs, MID: true, TWCC: true, TCP: t.TCPPublish})
 	if err != nil {
 		return nil, err
 	}

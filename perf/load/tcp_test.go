@@ -34,7 +34,7 @@ func startSluice(t *testing.T) (target Target, admin string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Stop() })
-	return Target{WHIP: "http://" + addr + "/whip/test", WHEP: "http://" + addr + "/whep/test", PID: server.PID(), TCP: true}, admin
+	return Target{WHIP: "http://" + addr + "/whip/test", WHEP: "http://" + addr + "/whep/test", PID: server.PID(), TCP: true, TCPPublish: true}, admin
 }
 
 // TestOverTCP runs publisher and viewers over ICE-TCP against the server itself: on a clean path everything arrives, in order.

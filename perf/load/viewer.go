@@ -57,7 +57,7 @@ func (b *Bench) watch(ctx context.Context, stream int, full bool) (*viewer, erro
 	if b.media.FPS > 0 {
 		v.ppf = b.media.PPF
 	}
-	o := client.Offer{MID: t.MID}
+	o := client.Offer{MID: t.MID, TCP: t.TCP}
 	if t.Drop != nil {
 		o.Local = lab.Viewers
 		if full {

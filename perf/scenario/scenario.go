@@ -38,6 +38,7 @@ type Arm struct {
 	Server string   // as rig.Lookup knows it
 	Args   []string // further arguments of the server
 	CM     bool     // with AES128_CM_HMAC_SHA1_80 instead of AEAD_AES_128_GCM
+	TCP    bool     // viewers come by ICE-TCP
 }
 
 // Scenario is one load on some servers.
@@ -168,6 +169,8 @@ func variants() []Scenario {
 	}
 	steady, burst, spread := plan(frames(30, 8), 100), plan(video, 100), plan(paced(video), 100)
 	few := plan(video, 10)
+	tcp := set("tcp")
+	tcp.TCP = true
 	cm := set("sluice CM")
 	cm.CM = true
 	slow := Arm{Name: "baseline CM", Server: "baseline", CM: true}
@@ -194,6 +197,10 @@ func variants() []Scenario {
 		{
 			Name: "ciphers", About: "GCM and CM, transmit side", Setup: Transmit, Plan: steady,
 			Arms: []Arm{sluice, cm, baseline, slow},
+		},
+		{
+			Name: "tcp", About: "all of few viewers timed, by UDP and by ICE-TCP", Setup: Loopback, Plan: few,
+			Arms: []Arm{sluice, tcp},
 		},
 		{
 			Name: "steering", About: "datagrams to any shard, or to their own", Setup: Loopback, Plan: burst,

@@ -31,7 +31,7 @@ func main() {
 	flag.DurationVar(&p.Warm, "warm", 2*time.Second, "time for which media flows to all viewers before it")
 	flag.DurationVar(&p.RSSWait, "rss-wait", 0, "time from the last join to the reading of memory")
 	flag.Func("transport", "`udp` (the default) or tcp: ICE-TCP, with which all viewers decrypt everything", func(s string) error {
-		p.TCP = s == "tcp"
+		p.TCP, p.TCPPublish = s == "tcp", s == "tcp"
 		if s != "tcp" && s != "udp" {
 			return errors.New("want udp or tcp")
 		}

@@ -15,13 +15,23 @@ var gopAttr = Attrs.Int(attr.Decl{
 		that already runs keeps does not change.`,
 })
 
+var dscpAttr = Attrs.Int(attr.Decl{
+	Path: "streams/<name>/dscp", Mode: attr.RW, Min: -1, Max: 63, Default: "-1", Since: "0.1",
+	Doc: `The mark (DSCP, RFC 2474) of all that viewers of the stream get over UDP, sound and picture alike; 0 is none. -1 is
+		dataplane/audio_dscp and dataplane/video_dscp.`,
+})
+
 // tuning is what an operator settled of a stream, for its routes.
 func (s *Service) tuning(stream string) msg.Tuning {
 	us := func(a attr.Attr[int64]) time.Duration { return time.Duration(a.Of(s.tree, stream)) * time.Microsecond }
-	return msg.Tuning{
+	t := msg.Tuning{
 		Deadlines: msg.Deadlines{Budget: us(budgetAttr), LateDrop: us(lateDropAttr)},
 		GOPBytes:  int(gopAttr.Of(s.tree, stream)),
 	}
+	if dscp := dscpAttr.Of(s.tree, stream); dscp >= 0 {
+		t.Marked, t.Class = true, uint8(dscp)<<2
+	}
+	return t
 }
 
 // tune tells it to the routes of a stream, wherever they are. s.mu is held.
@@ -51,7 +61,7 @@ func (s *Service) followTuning() {
 			s.tune(stream)
 		}
 	}
-	for _, a := range []attr.Attr[int64]{budgetAttr, lateDropAttr, gopAttr} {
+	for _, a := range []attr.Attr[int64]{budgetAttr, lateDropAttr, gopAttr, dscpAttr} {
 		a.WatchEach(s.tree, func(name string, _ int64) { tell(name) })
 	}
 	FixedStreams.Watch(s.tree, func(name string, _ bool) { tell(name) })

@@ -36,12 +36,14 @@ var (
 		Doc: "Whether each shard stays on a CPU of its own.",
 	})
 	receiveBufferAttr = Attrs.Int(attr.Decl{
-		Path: "dataplane/receive_buffer_bytes", Unit: "bytes", Mode: attr.Boot, Min: 65536, Max: 256 << 20, Default: "8388608", Since: "0.1",
-		Doc: `Receive buffer of each shard's socket. Without CAP_NET_ADMIN the kernel grants at most net.core.rmem_max.`,
+		Path: "dataplane/receive_buffer_bytes", Unit: "bytes", Mode: attr.RW, Min: 65536, Max: 256 << 20, Default: "8388608", Since: "0.1",
+		Doc: `Receive buffer of each shard's socket, as the kernel charges datagrams: with their bookkeeping, for which it grants twice
+			the value. Without CAP_NET_ADMIN it grants at most twice net.core.rmem_max. receive_queue_max_bytes says what it did grant.`,
 	})
 	sendBufferAttr = Attrs.Int(attr.Decl{
-		Path: "dataplane/send_buffer_bytes", Unit: "bytes", Mode: attr.Boot, Min: 65536, Max: 256 << 20, Default: "8388608", Since: "0.1",
-		Doc: `Send buffer of each shard's socket. Without CAP_NET_ADMIN the kernel grants at most net.core.wmem_max.`,
+		Path: "dataplane/send_buffer_bytes", Unit: "bytes", Mode: attr.RW, Min: 65536, Max: 256 << 20, Default: "8388608", Since: "0.1",
+		Doc: `Send buffer of each shard's socket, as dataplane/receive_buffer_bytes, with net.core.wmem_max. send_queue_max_bytes says
+			what the kernel granted.`,
 	})
 	mtuAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/mtu_bytes", Unit: "bytes", Mode: attr.RW, Min: 576, Max: 1952, Default: "1452", Since: "0.1",
@@ -80,7 +82,32 @@ var (
 	})
 	videoDSCPAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/video_dscp", Mode: attr.RW, Min: 0, Max: 63, Default: "0", Since: "0.1",
-		Doc: "As dataplane/audio_dscp, for video; RFC 8837 has 34 (AF41) or 36 (AF42) for it.",
+		Doc: "As dataplane/audio_dscp, for video; streams/<name>/dscp is of one stream. RFC 8837 has 34 (AF41) or 36 (AF42) for it.",
+	})
+	audioPriorityAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/audio_priority", Mode: attr.RW, Min: 0, Max: 6, Default: "0", Since: "0.1",
+		Doc: `The priority of audio to viewers over UDP in this machine's own queues (SO_PRIORITY of each message): bands of pfifo_fast
+			and prio, classes of mqprio, and the 802.1p priority of a VLAN whose egress-qos-map says so. 0 is none of its own. Linux
+			takes it since 6.14; elsewhere it does nothing, which "sluice doctor" says.`,
+	})
+	videoPriorityAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/video_priority", Mode: attr.RW, Min: 0, Max: 6, Default: "0", Since: "0.1",
+		Doc: "As dataplane/audio_priority, for video.",
+	})
+	busyPollAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/busy_poll_us", Unit: "us", Mode: attr.RW, Min: 0, Max: 10000, Default: "0", Since: "0.1",
+		Doc: `How long a shard looks into the network device's queue itself before it sleeps (SO_BUSY_POLL, and since Linux 6.9 the same of
+			its epoll set), where the device has such a queue: network cards do, the loopback device does not. This needs
+			CAP_NET_ADMIN; busy_poll_shards says whether it was granted. dataplane/spin_us asks the sockets, whatever is behind them.`,
+	})
+	busyPollBudgetAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/busy_poll_budget", Mode: attr.RW, Min: 1, Max: 1024, Default: "8", Since: "0.1",
+		Doc: "How many packets one such look takes at most (SO_BUSY_POLL_BUDGET).",
+	})
+	busyPollPreferAttr = Attrs.Bool(attr.Decl{
+		Path: "dataplane/busy_poll_prefer", Mode: attr.RW, Default: "0", Since: "0.1",
+		Doc: `Whether the device need not interrupt while a shard looks (SO_PREFER_BUSY_POLL). It does something only where
+			napi_defer_hard_irqs and gro_flush_timeout of the device are set.`,
 	})
 	gsoAttr = Attrs.Bool(attr.Decl{
 		Path: "dataplane/gso", Mode: attr.RW, Default: "1", Since: "0.1",
@@ -204,15 +231,20 @@ func (p *Plane) settings(t *attr.Tree) shard.Settings {
 	set.TrainMax = int(trainMaxAttr.Get(t))
 	set.TrainHold = time.Duration(trainHoldAttr.Get(t)) * time.Microsecond
 	set.PadMax = int(padMaxAttr.Get(t))
-	set.Classes = [...]uint8{msg.Audio: uint8(audioDSCPAttr.Get(t)) << 2, msg.Video: uint8(videoDSCPAttr.Get(t)) << 2}
 	set.Vectors = vectorsAttr.Get(t)
+	set.Marks = [...]pkt.Mark{
+		msg.Audio: {Class: uint8(audioDSCPAttr.Get(t)) << 2, Priority: uint8(audioPriorityAttr.Get(t))},
+		msg.Video: {Class: uint8(videoDSCPAttr.Get(t)) << 2, Priority: uint8(videoPriorityAttr.Get(t))},
+	}
 	set.ShortTails = p.able.EqualTrains != nil
 	return shard.Settings{
 		Engine: set,
 		Accel:  pkt.Accel{GSO: gsoAttr.Get(t), GRO: groAttr.Get(t), Timestamps: timestampsAttr.Get(t)},
 		Spin:   time.Duration(spinAttr.Get(t)) * time.Microsecond,
 
-		NoDelay: tcpNoDelayAttr.Get(t),
+		NoDelay:       tcpNoDelayAttr.Get(t),
+		ReceiveBuffer: int(receiveBufferAttr.Get(t)), SendBuffer: int(sendBufferAttr.Get(t)),
+		BusyPoll: pkt.BusyPoll{For: us(busyPollAttr), Budget: int(busyPollBudgetAttr.Get(t)), Prefer: busyPollPreferAttr.Get(t)},
 	}
 }
 

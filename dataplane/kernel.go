@@ -23,5 +23,6 @@ func TestKernel() []Finding {
 		{"merged receive (GRO)", a.GRO, gro},
 		{"receive times", a.Timestamps, timestamps},
 		{"AES with vector instructions", aesgcm.Err, vectorsAttr.Decl().Path},
+		{"priority of each packet", a.Priorities, audioPriorityAttr.Decl().Path},
 	}
 }

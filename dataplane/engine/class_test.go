@@ -9,18 +9,18 @@ import (
 	"sluice/dataplane/wire"
 )
 
-// Media to viewers has the traffic class of its kind, the first time and again,
-// from the moment it is set; answers to checks have none.
-func TestClasses(t *testing.T) {
+// Media to viewers has the mark of its kind, the first time and again, from the
+// moment it is set, or its stream's own class; answers to checks have none.
+func TestMarks(t *testing.T) {
 	const video = 34 << 2
 	b := newBurst(t, 1, 2)
-	seen := map[uint8]int{}
-	b.seen = func(run *pkt.Run) { seen[run.Class] += run.Packets() }
-	count := func(what string, want map[uint8]int) {
+	seen := map[pkt.Mark]int{}
+	b.seen = func(run *pkt.Run) { seen[run.Mark] += run.Packets() }
+	count := func(what string, want map[pkt.Mark]int) {
 		t.Helper()
-		for class, n := range want {
-			if seen[class] != n {
-				t.Errorf("%s: %d packets of class %d, want %d", what, seen[class], class, n)
+		for mark, n := range want {
+			if seen[mark] != n {
+				t.Errorf("%s: %d packets of %+v, want %d", what, seen[mark], mark, n)
 			}
 		}
 		if len(seen) != len(want) {
@@ -28,14 +28,28 @@ func TestClasses(t *testing.T) {
 		}
 		clear(seen)
 	}
+	none, marked := pkt.Mark{}, pkt.Mark{Class: video, Priority: 5}
 	b.handle(0, b.frame(true))
-	count("without a mark", map[uint8]int{0: 2 * packetsInFrame})
-	b.configure(func(s *engine.Settings) { s.Classes[msg.Video], s.Classes[msg.Audio] = video, 46<<2 })
+	count("without a mark", map[pkt.Mark]int{none: 2 * packetsInFrame})
+	b.configure(func(s *engine.Settings) {
+		s.Marks[msg.Video], s.Marks[msg.Audio] = marked, pkt.Mark{Class: 46 << 2, Priority: 6}
+	})
 	b.handle(0, b.frame(false))
-	count("marked", map[uint8]int{video: 2 * packetsInFrame})
+	count("marked", map[pkt.Mark]int{marked: 2 * packetsInFrame})
 	b.handle(0, []pkt.Datagram{b.viewers[0].check(7)})
-	count("a check", map[uint8]int{0: 1})
+	count("a check", map[pkt.Mark]int{none: 1})
 	again := wire.AppendNACK(wire.AppendReceiverReport(nil, 77, nil), 77, 2, []uint16{b.viewers[1].first + 3})
 	b.handle(0, []pkt.Datagram{b.viewers[1].rtcp(77, again)})
-	count("again", map[uint8]int{video: 1})
+	count("again", map[pkt.Mark]int{marked: 1})
+
+	own := func(t msg.Tuning) { b.engines[0].HandleCommand(b.now, msg.TuneRoute{Route: burstRoute, Tuning: t}) }
+	own(msg.Tuning{Marked: true, Class: 10 << 2})
+	b.handle(0, b.frame(false))
+	count("the stream's own", map[pkt.Mark]int{{Class: 10 << 2, Priority: 5}: 2 * packetsInFrame})
+	own(msg.Tuning{Marked: true})
+	b.handle(0, b.frame(false))
+	count("none of the stream's own", map[pkt.Mark]int{{Priority: 5}: 2 * packetsInFrame})
+	own(msg.Tuning{})
+	b.handle(0, b.frame(false))
+	count("its kind's again", map[pkt.Mark]int{marked: 2 * packetsInFrame})
 }

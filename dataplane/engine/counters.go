@@ -96,6 +96,7 @@ func (q Queue) String() string { return [...]string{"commands", "events", "relay
 // (SO_MEMINFO, socket(7)).
 type Socket struct {
 	Uses                        pkt.Accel
+	BusyPolls                   bool
 	RxMessages, TxMessages      uint64 // single datagrams, and trains of them
 	GSOFallbacks                uint64 // times that the kernel stopped taking trains
 	GSORefusals                 uint64 // trains that it did not take, whose packets went alone

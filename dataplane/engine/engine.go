@@ -57,7 +57,7 @@ type Settings struct {
 	TrainHold       time.Duration // a video packet waits so long for the end of its frame; 0 is not at all
 	ShortTails      bool          // trains end with a shorter packet: a kernel damages those that do not
 	PadMax          int           // bytes of padding that bring a packet to its train's size, at most
-	Classes         [2]uint8      // traffic classes of what viewers get, by msg.Kind
+	Marks           [2]pkt.Mark   // of what viewers get, by msg.Kind
 	Nack            feedback.Limits
 	Vectors         bool          // wish for vector instructions in the ciphers of sessions keyed from now on
 	StampEvery      int           // the kernel is asked for the departure of one run in so many; 0 is never

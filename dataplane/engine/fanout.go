@@ -78,7 +78,7 @@ func (e *Engine) copyRuns(from *pkt.Batch, runs []pkt.Run, to *pkt.Batch) bool {
 			if slot == nil {
 				return false
 			}
-			to.Mark(run.Class)
+			to.Mark(run.Mark)
 			to.Commit(&run.Path, copy(slot, b))
 			e.Counters.TxPackets++
 			e.Counters.TxBytes += uint64(len(b))
@@ -125,7 +125,7 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 	if path.Remote.Stream() && !e.roomFor(l, r.kind) {
 		return true
 	}
-	tx.Mark(e.set.Classes[r.kind])
+	tx.Mark(e.mark(r))
 	if eg.reportNo != r.reportNo && !e.sendReport(r, eg, s, l, path, tx) {
 		return false
 	}

@@ -145,6 +145,7 @@ func (f *fuzzer) around(i int, p *fuzzPeer) {
 		f.command(p, msg.TuneRoute{Route: fuzzRoute, Tuning: msg.Tuning{
 			Deadlines: msg.Deadlines{Budget: time.Duration(low&3) * time.Millisecond, LateDrop: time.Duration(low>>1) * time.Millisecond},
 			GOPBytes:  int(low&1) - 1,
+			Marked:    low&2 != 0, Class: low,
 		}})
 	}
 }

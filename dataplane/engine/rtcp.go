@@ -166,9 +166,9 @@ func (e *Engine) resend(r *route, eg *egress, l *link, path *pkt.Path, seq uint1
 	if n == 0 {
 		return false
 	}
-	e.control.Mark(e.set.Classes[r.kind])
+	e.control.Mark(e.mark(r))
 	e.control.Commit(path, n)
-	e.control.Mark(0)
+	e.control.Mark(pkt.Mark{})
 	l.room -= wire.FrameHead + n
 	eg.resent++
 	e.Counters.Resent++

@@ -171,6 +171,17 @@ type route struct {
 	bytes    uint64
 }
 
+// mark is what a route's viewers get, marked as it says or as its kind is.
+//
+//hot:path
+func (e *Engine) mark(r *route) pkt.Mark {
+	m := e.set.Marks[r.kind]
+	if r.tuning.Marked {
+		m.Class = r.tuning.Class
+	}
+	return m
+}
+
 // senderReport relates our clock to the route's RTP time.
 type senderReport struct {
 	ntp clock.NTP

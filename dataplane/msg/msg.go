@@ -183,7 +183,9 @@ type TuneRoute struct {
 // Tuning is what is settled of one route; where it is 0, the engine's settings hold.
 type Tuning struct {
 	Deadlines
-	GOPBytes int // as in the engine's settings; negative for none
+	GOPBytes int   // as in the engine's settings; negative for none
+	Marked   bool  // Class holds, 0 too
+	Class    uint8 // traffic class of what viewers get
 }
 
 // Deadlines say how long a packet may take from the kernel's receive timestamp to

@@ -75,8 +75,15 @@ type Run struct {
 	Off     int32
 	Len     int32
 	Segment int32
-	Class   uint8 // traffic class (RFC 2474): the DSCP and two bits of 0
-	Stamp   bool  // the kernel is asked when it hands the run to the network device
+	Mark    Mark
+	Stamp   bool // the kernel is asked when it hands the run to the network device
+}
+
+// Mark says how networks on the way and this machine's own queues are to treat a
+// packet; the zero value is like any other.
+type Mark struct {
+	Class    uint8 // traffic class (RFC 2474): the DSCP and two bits of 0
+	Priority uint8 // in the queues (SO_PRIORITY, socket(7)), 1 to 6; 0 is none of its own
 }
 
 // Packets returns how many packets the run holds.
@@ -99,7 +106,7 @@ type Batch struct {
 	streams []Run
 	most    int32 // packets of a run
 	open    *Run  // the last run, while it may still grow
-	class   uint8 // of what is committed
+	mark    Mark  // of what is committed
 }
 
 // NewBatch returns a batch over the given memory, with room for runs runs of
@@ -111,12 +118,12 @@ func NewBatch(buf []byte, runs int) *Batch {
 // Limit lets runs have at most so many packets, 1 to MaxRunPackets.
 func (b *Batch) Limit(packets int) { b.most = int32(packets) }
 
-// Mark gives what is committed from now on, until Reset, a traffic class; 0 is none.
+// Mark gives what is committed from now on, until Reset, a mark.
 //
 //hot:path
-func (b *Batch) Mark(class uint8) {
-	if class != b.class {
-		b.class, b.open = class, nil
+func (b *Batch) Mark(m Mark) {
+	if m != b.mark {
+		b.mark, b.open = m, nil
 	}
 }
 
@@ -151,7 +158,7 @@ func (b *Batch) Commit(path *Path, n int) {
 	}
 	*list = (*list)[:len(*list)+1]
 	b.open = &(*list)[len(*list)-1]
-	*b.open = Run{Path: *path, Off: int32(off), Len: int32(n), Segment: int32(n), Class: b.class}
+	*b.open = Run{Path: *path, Off: int32(off), Len: int32(n), Segment: int32(n), Mark: b.mark}
 }
 
 // Stamp asks for the instant at which the last run is handed to the network
@@ -180,5 +187,5 @@ func (b *Batch) Empty() bool { return len(b.runs)+len(b.streams) == 0 }
 
 // Reset empties the batch.
 func (b *Batch) Reset() {
-	b.used, b.runs, b.streams, b.open, b.class = 0, b.runs[:0], b.streams[:0], nil, 0
+	b.used, b.runs, b.streams, b.open, b.mark = 0, b.runs[:0], b.streams[:0], nil, Mark{}
 }

@@ -165,24 +165,24 @@ func TestBatchRuns(t *testing.T) {
 // A mark is of what comes after it, and parts runs.
 func TestBatchMarks(t *testing.T) {
 	b := NewBatch(make([]byte, 1<<16), 10)
-	for _, class := range []uint8{0, 0, 184, 184, 136, 0, 184} {
-		b.Mark(class)
-		commit(b, path(1), 100, class)
+	for _, m := range []Mark{{}, {}, {184, 0}, {184, 0}, {184, 5}, {136, 5}, {}, {0, 5}} {
+		b.Mark(m)
+		commit(b, path(1), 100, m.Class+m.Priority)
 	}
-	var got [][2]int
+	var got [][3]int
 	for i := range b.Runs() {
 		r := &b.Runs()[i]
-		got = append(got, [2]int{int(r.Class), r.Packets()})
-		if b.Bytes(r)[0] != r.Class {
+		got = append(got, [3]int{int(r.Mark.Class), int(r.Mark.Priority), r.Packets()})
+		if b.Bytes(r)[0] != r.Mark.Class+r.Mark.Priority {
 			t.Errorf("run %d has the bytes of another mark", i)
 		}
 	}
-	if want := [][2]int{{0, 2}, {184, 2}, {136, 1}, {0, 1}, {184, 1}}; !slices.Equal(got, want) {
+	if want := [][3]int{{0, 0, 2}, {184, 0, 2}, {184, 5, 1}, {136, 5, 1}, {0, 0, 1}, {0, 5, 1}}; !slices.Equal(got, want) {
 		t.Errorf("marks and packets %v, want %v", got, want)
 	}
 	b.Reset()
 	commit(b, path(1), 5, 1)
-	if b.Runs()[0].Class != 0 {
+	if b.Runs()[0].Mark != (Mark{}) {
 		t.Error("Reset leaves a mark behind")
 	}
 }

@@ -85,6 +85,24 @@ func (p *Poller) Sleep(timeout time.Duration, idle func() bool) error {
 	return nil
 }
 
+// params are struct epoll_params (linux/eventpoll.h).
+type params struct {
+	usecs  uint32
+	budget uint16
+	prefer bool
+	_      uint8
+}
+
+// BusyPoll has Sleep look into the queues of the devices that the sockets' last
+// packets came from before it sleeps, for a time, so many packets a look
+// (ioctl_eventpoll(2)). It reports whether the kernel does: Linux does since 6.9,
+// and where it has something to look into.
+func (p *Poller) BusyPoll(d time.Duration, budget int, prefer bool) bool {
+	wish := params{usecs: uint32(d.Microseconds()), budget: uint16(budget), prefer: prefer}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(p.epoll), unix.EPIOCSPARAMS, uintptr(unsafe.Pointer(&wish)))
+	return errno == 0 && d > 0
+}
+
 // Ready reports whether a socket has something new, or a Wake came, without
 // sleeping: what a thread asks that spins. Each answer tells of one edge.
 //

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -262,4 +263,23 @@ func descriptors(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(open)
+}
+
+// The kernel has what is wished of busy polling (ioctl_eventpoll(2), Linux 6.9).
+func TestBusyPoll(t *testing.T) {
+	p := newPoller(t)
+	for _, wish := range []params{{50, 64, true, 0}, {20, 8, false, 0}, {0, 8, false, 0}} {
+		used := p.BusyPoll(time.Duration(wish.usecs)*time.Microsecond, int(wish.budget), wish.prefer)
+		var got params
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(p.epoll), unix.EPIOCGPARAMS, uintptr(unsafe.Pointer(&got)))
+		if errno != 0 {
+			if used {
+				t.Error("in use, though this kernel does not know it")
+			}
+			t.Skipf("this kernel busy polls for no epoll set by itself: %v", errno)
+		}
+		if got != wish || used != (wish.usecs > 0) {
+			t.Errorf("the kernel has %+v, want %+v; in use %v", got, wish, used)
+		}
+	}
 }

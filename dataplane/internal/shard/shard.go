@@ -60,7 +60,8 @@ type Shard struct {
 	lapped  clock.Time  // when the current stage began
 	tx      *pkt.Batch
 	unsent  bool // tx waits for the socket to take more
-	accel   pkt.Accel
+	set     Settings
+	polls   bool // busily, as far as the kernel lets it
 	spin    spinner
 	steerer Steerer // nil for none
 }
@@ -107,6 +108,7 @@ func New(c Config) (*Shard, error) {
 	s := &Shard{
 		index: c.Index, cpu: c.CPU, engine: c.Engine, socket: c.Socket, streams: c.Streams, poller: poller, epoch: c.Epoch,
 		tx:       pkt.NewBatch(c.Tx, txRuns),
+		set:      Settings{NoDelay: true}, // what the sockets begin with
 		inbox:    make([]*ring.SPSC[relayItem], c.Shards),
 		commands: make(chan any, commandItems),
 		events:   make(chan msg.Event, eventItems),
@@ -138,6 +140,9 @@ type Settings struct {
 	Spin   time.Duration // how long to ask for work before sleeping; 0 is not at all
 	// NoDelay has small writes to TCP connections leave at once.
 	NoDelay bool
+	// ReceiveBuffer and SendBuffer are the socket's, in bytes.
+	ReceiveBuffer, SendBuffer int
+	BusyPoll                  pkt.BusyPoll
 }
 
 // Configure changes the settings. Safe for concurrent use.
@@ -346,7 +351,7 @@ func (s *Shard) stats() *engine.Stats {
 	st := s.engine.Stats()
 	m, c := s.socket.Memory(), &s.socket.Counters
 	st.Loop.Socket = engine.Socket{
-		Uses: s.socket.Uses(), RxMessages: c.RxMessages, TxMessages: c.TxMessages, GSOFallbacks: c.Fallbacks, GSORefusals: c.Refusals,
+		Uses: s.socket.Uses(), BusyPolls: s.polls, RxMessages: c.RxMessages, TxMessages: c.TxMessages, GSOFallbacks: c.Fallbacks, GSORefusals: c.Refusals,
 		ReceiveQueue: int(m.ReceiveQueue), ReceiveBuffer: int(m.ReceiveBuffer),
 		SendQueue: int(m.SendQueue), SendBuffer: int(m.SendBuffer), Overflows: uint64(m.Overflows),
 	}
@@ -383,17 +388,25 @@ func (s *Shard) takeCommands() (some bool) {
 	return some
 }
 
-// configure leaves accelerators alone that are wished as before: what the kernel
-// stopped taking is not tried again because something else changed.
+// configure leaves what is wished as before alone: accelerators that the kernel
+// stopped taking are not tried again because something else changed.
 func (s *Shard) configure(set *Settings) {
+	was := s.set
+	s.set = *set
 	s.engine.Configure(set.Engine)
 	s.spin.limit = set.Spin
-	if s.streams != nil {
+	if s.streams != nil && set.NoDelay != was.NoDelay {
 		s.streams.SetNoDelay(set.NoDelay)
 	}
-	if set.Accel != s.accel {
-		s.accel = set.Accel
+	if set.Accel != was.Accel {
 		s.socket.Use(set.Accel)
+	}
+	if set.ReceiveBuffer != was.ReceiveBuffer || set.SendBuffer != was.SendBuffer {
+		s.socket.SetBuffers(set.ReceiveBuffer, set.SendBuffer)
+	}
+	if b := set.BusyPoll; b != was.BusyPoll {
+		s.polls = s.socket.BusyPoll(b)
+		s.poller.BusyPoll(b.For, b.Budget, b.Prefer) // older kernels cannot; reads poll all the same
 	}
 }
 

@@ -20,6 +20,7 @@ type Abilities struct {
 	EqualTrains error // and so does one whose packets are all of one size
 	GRO         error // a train is received as one message, with the size of its packets
 	Timestamps  error // the kernel tells when a datagram came
+	Priorities  error // a message may say its priority in the queues (since Linux 6.14)
 }
 
 // SelfTest tries the kernel's accelerators on a pair of sockets of the loopback
@@ -31,6 +32,7 @@ func SelfTest() Abilities {
 	a := Abilities{
 		ShortTails: try(none, pkt.Accel{GSO: true}, trial{sizes: []int{700, 700, 700, 700, 123}}),
 		Timestamps: try(none, pkt.Accel{Timestamps: true}, trial{sizes: []int{100}, stamped: true}),
+		Priorities: try(none, pkt.Accel{}, trial{sizes: []int{100}, mark: pkt.Mark{Class: 1 << 2, Priority: 6}}),
 	}
 	a.EqualTrains, a.GRO = a.ShortTails, a.ShortTails
 	if a.ShortTails != nil {
@@ -47,6 +49,7 @@ type trial struct {
 	sizes   []int
 	merged  bool // it is one message
 	stamped bool // it has a time that is not the receiver's own
+	mark    pkt.Mark
 }
 
 // try sends the run of a trial from one socket to another that both use the
@@ -73,6 +76,7 @@ func try(able Abilities, use pkt.Accel, c trial) error {
 	var want [][]byte
 	b := pkt.NewBatch(make([]byte, 1<<16), len(c.sizes))
 	path := pkt.Path{Remote: pkt.Addr{IP: loopback.Addr().As16(), Port: to.port}, Local: loopback.Addr().As16()}
+	b.Mark(c.mark)
 	for i, size := range c.sizes {
 		packet := b.Reserve(size)
 		for at := range packet {
@@ -82,7 +86,7 @@ func try(able Abilities, use pkt.Accel, c trial) error {
 		b.Commit(&path, size)
 	}
 	if _, dropped := from.Send(b); dropped > 0 || use.GSO && from.Counters.TxMessages != 1 {
-		return fmt.Errorf("the kernel refuses a train of %d packets", len(c.sizes))
+		return fmt.Errorf("the kernel refuses a train of %d packets with the mark %+v", len(c.sizes), c.mark)
 	}
 	return c.check(to, want)
 }

@@ -16,6 +16,9 @@ func TestSelfTest(t *testing.T) {
 	if a.ShortTails != nil || a.GRO != nil || a.Timestamps != nil {
 		t.Errorf("this kernel has all of it since 5.0: %+v", a)
 	}
+	if a.Priorities != nil {
+		t.Logf("this kernel takes no priority by message: %v", a.Priorities)
+	}
 	if a.EqualTrains != nil {
 		t.Logf("this kernel damages trains of equal packets: %v", a.EqualTrains)
 	}

@@ -64,6 +64,7 @@ func Listen(addr netip.AddrPort, o Options) (*Socket, error) {
 	}
 	s.rx.init(o.Memory(rxMessages * rxStride))
 	s.tx.init()
+	s.tx.priorities = o.Able.Priorities == nil
 	return s, nil
 }
 
@@ -75,18 +76,13 @@ func prepare(fd int, addr netip.AddrPort, o Options) error {
 		{"SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1},
 		{"IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0},
 		{"IPV6_RECVPKTINFO", unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1},
-		{"SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuffer},
 		{"SO_TIMESTAMPING", unix.SOL_SOCKET, unix.SO_TIMESTAMPING, unix.SOF_TIMESTAMPING_OPT_TSONLY},
-		{"SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, o.SendBuffer},
 	} {
 		if err := unix.SetsockoptInt(fd, opt.level, opt.opt, opt.value); err != nil {
 			return fmt.Errorf("%s: %w", opt.name, err)
 		}
 	}
-	// With CAP_NET_ADMIN the sizes go beyond the system's limits; without, what
-	// was granted above stays.
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, o.ReceiveBuffer)
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, o.SendBuffer)
+	setBuffers(fd, o.ReceiveBuffer, o.SendBuffer)
 	ip := addr.Addr()
 	if ip == netip.IPv4Unspecified() {
 		ip = netip.IPv6Unspecified()
@@ -95,6 +91,39 @@ func prepare(fd int, addr netip.AddrPort, o Options) error {
 		return fmt.Errorf("bind %v: %w", addr, err)
 	}
 	return nil
+}
+
+// SetBuffers changes the sizes that Options begin with, in bytes; Memory tells
+// what was granted. What waits in a buffer that becomes too small stays.
+func (s *Socket) SetBuffers(receive, send int) { setBuffers(s.fd, receive, send) }
+
+// setBuffers asks for sizes beyond the system's limits, which takes
+// CAP_NET_ADMIN, or else for what those allow; the kernel rounds and never refuses.
+func setBuffers(fd, receive, send int) {
+	for _, b := range [...]struct{ force, opt, size int }{
+		{unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, receive}, {unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, send},
+	} {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, b.force, b.size) != nil {
+			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, b.opt, b.size)
+		}
+	}
+}
+
+// BusyPoll has a read of an empty socket look into the device's queue itself
+// (socket(7), SO_BUSY_POLL), where that has one which can be looked into. It
+// reports whether the kernel does as wished: more than it does already takes
+// CAP_NET_ADMIN.
+func (s *Socket) BusyPoll(wish pkt.BusyPoll) bool {
+	for _, o := range [...]struct{ opt, value int }{
+		{unix.SO_BUSY_POLL, int(wish.For.Microseconds())},
+		{unix.SO_PREFER_BUSY_POLL, number(wish.Prefer)},
+		{unix.SO_BUSY_POLL_BUDGET, wish.Budget},
+	} {
+		if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, o.opt, o.value) != nil {
+			return false
+		}
+	}
+	return wish.For > 0
 }
 
 // Use switches accelerators: those that are wished and that the kernel does
@@ -110,11 +139,15 @@ func (s *Socket) Use(wish pkt.Accel) {
 
 // option switches a socket option and returns whether it is on now.
 func (s *Socket) option(level, opt int, on bool) bool {
-	value := 0
+	return unix.SetsockoptInt(s.fd, level, opt, number(on)) == nil && on
+}
+
+// number is a switch as socket options take it.
+func number(on bool) int {
 	if on {
-		value = 1
+		return 1
 	}
-	return unix.SetsockoptInt(s.fd, level, opt, value) == nil && on
+	return 0
 }
 
 // Uses returns which accelerators are in use.

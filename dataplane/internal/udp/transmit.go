@@ -14,11 +14,11 @@ import (
 const txChunk = 16
 
 // Sizes of ancillary data (cmsg(3)): the local address, and beside it a traffic
-// class, the size of segments and the wish for a timestamp, each or none.
+// class, a priority, the size of segments and the wish for a timestamp, each or none.
 const (
 	txPacketInfo = 40
 	txNumber     = 24
-	txControl    = txPacketInfo + 3*txNumber
+	txControl    = txPacketInfo + 4*txNumber
 )
 
 // segments says which runs leave as one message.
@@ -47,6 +47,7 @@ type transmitter struct {
 	names   [txChunk]unix.RawSockaddrInet6
 	control [txChunk][txControl]byte
 	segments
+	priorities bool // the kernel takes them by message
 
 	// Where sending stands in the batch: packets of run, from offset on.
 	run    int
@@ -148,19 +149,20 @@ func (s *Socket) fill(b *pkt.Batch, runs []pkt.Run) int {
 // describe writes what goes with an entry beside its address, and returns the
 // size of its ancillary data. An IPv4 packet that leaves by an IPv6 socket takes
 // the class of its own version (net/ipv4/udp.c udp_sendmsg), and its queue
-// priority from it.
+// priority from it unless one follows (net/ipv4/ip_sockglue.c ip_cmsg_send).
 //
 //hot:path
 func (t *transmitter) describe(n int, r *pkt.Run, size, offset int32) int {
 	c, at := &t.control[n], txPacketInfo
-	if r.Class != 0 {
-		h := (*unix.Cmsghdr)(unsafe.Pointer(&c[at]))
-		*h = unix.Cmsghdr{Len: unix.SizeofCmsghdr + 4, Level: unix.IPPROTO_IPV6, Type: unix.IPV6_TCLASS}
+	if r.Mark.Class != 0 {
+		level, name := int32(unix.IPPROTO_IPV6), int32(unix.IPV6_TCLASS)
 		if r.Path.Remote.Is4() {
-			h.Level, h.Type = unix.IPPROTO_IP, unix.IP_TOS
+			level, name = unix.IPPROTO_IP, unix.IP_TOS
 		}
-		binary.NativeEndian.PutUint32(c[at+unix.SizeofCmsghdr:], uint32(r.Class))
-		at += txNumber
+		at += putNumber(c[at:], level, name, uint32(r.Mark.Class))
+	}
+	if r.Mark.Priority != 0 && t.priorities {
+		at += putNumber(c[at:], unix.SOL_SOCKET, unix.SO_PRIORITY, uint32(r.Mark.Priority))
 	}
 	if size > r.Segment {
 		*(*unix.Cmsghdr)(unsafe.Pointer(&c[at])) = unix.Cmsghdr{Len: unix.SizeofCmsghdr + 2, Level: unix.SOL_UDP, Type: unix.UDP_SEGMENT}
@@ -172,6 +174,15 @@ func (t *transmitter) describe(n int, r *pkt.Run, size, offset int32) int {
 		at += txNumber
 	}
 	return at
+}
+
+// putNumber writes an ancillary message of 32 bits, and returns its size.
+//
+//hot:path
+func putNumber(b []byte, level, name int32, value uint32) int {
+	*(*unix.Cmsghdr)(unsafe.Pointer(&b[0])) = unix.Cmsghdr{Len: unix.SizeofCmsghdr + 4, Level: level, Type: name}
+	binary.NativeEndian.PutUint32(b[unix.SizeofCmsghdr:], value)
+	return txNumber
 }
 
 // advance goes on behind an entry that the kernel took, and notes what that says

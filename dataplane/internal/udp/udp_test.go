@@ -559,15 +559,18 @@ func TestFallbackIsCounted(t *testing.T) {
 	}
 }
 
-// Each run arrives with the traffic class that it says, in the header of its own
-// version of IP, alone or as a train; what says none has none.
-func TestClasses(t *testing.T) {
+// Each run arrives with the traffic class and the priority that it says, the class
+// in the header of its own version of IP, alone or as a train; what says none has
+// none, but for the priority that an IPv4 packet has by its class.
+func TestMarks(t *testing.T) {
+	byMessage := SelfTest().Priorities == nil
 	for _, c := range []struct {
 		name, addr              string
 		level, option, received int
+		byClass                 uint8 // priority of AF41 (include/net/route.h rt_tos2priority)
 	}{
-		{"v4", "127.0.0.1", unix.IPPROTO_IP, unix.IP_RECVTOS, unix.IP_TOS},
-		{"v6", "::1", unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, unix.IPV6_TCLASS},
+		{"v4", "127.0.0.1", unix.IPPROTO_IP, unix.IP_RECVTOS, unix.IP_TOS, 2},
+		{"v6", "::1", unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, unix.IPV6_TCLASS, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := listen(t, "[::]:0")
@@ -576,42 +579,134 @@ func TestClasses(t *testing.T) {
 			if err := unix.SetsockoptInt(peer.FD(), c.level, c.option, 1); err != nil {
 				t.Fatal(err)
 			}
+			if err := unix.SetsockoptInt(peer.FD(), unix.SOL_SOCKET, unix.SO_RCVPRIORITY, 1); byMessage && err != nil {
+				t.Fatal(err) // it came with the other
+			}
 			b := newBatch()
-			var want []int
-			for _, run := range [][2]int{{0, 1}, {46 << 2, 1}, {34 << 2, 5}, {0, 3}, {63 << 2, 2}} {
-				b.Mark(uint8(run[0]))
-				for range run[1] {
-					commit(t, b, path(c.addr, peer.Port(), c.addr), packet(run[0], 300))
-					want = append(want, run[0])
+			var want []pkt.Mark
+			for _, run := range []struct {
+				mark    pkt.Mark
+				packets int
+			}{{pkt.Mark{}, 1}, {pkt.Mark{Class: 46 << 2, Priority: 6}, 1}, {pkt.Mark{Class: 34 << 2}, 5}, {pkt.Mark{Priority: 1}, 3}, {pkt.Mark{Class: 63 << 2, Priority: 2}, 2}} {
+				b.Mark(run.mark)
+				for range run.packets {
+					commit(t, b, path(c.addr, peer.Port(), c.addr), packet(len(want), 300))
+					want = append(want, run.mark)
 				}
 			}
 			if done, dropped := s.Send(b); !done || dropped != 0 || len(b.Runs()) != 5 {
 				t.Fatalf("done %v, %d dropped, %d runs", done, dropped, len(b.Runs()))
 			}
-			for i, class := range want {
-				wait(t, peer, unix.POLLIN)
-				data, control := make([]byte, 400), make([]byte, 256)
-				n, oob, _, _, err := unix.Recvmsg(peer.FD(), data, control, 0)
-				if err != nil || !bytes.Equal(data[:n], packet(class, 300)) {
-					t.Fatalf("packet %d: %d bytes, %v", i, n, err)
+			for i, want := range want {
+				if want.Priority == 0 && want.Class != 0 {
+					want.Priority = c.byClass
 				}
-				messages, err := unix.ParseSocketControlMessage(control[:oob])
-				if err != nil {
-					t.Fatal(err)
+				got, data := receiveMark(t, peer, c.level, c.received)
+				if !bytes.Equal(data, packet(i, 300)) {
+					t.Fatalf("packet %d: %d bytes", i, len(data))
 				}
-				got := -1
-				for _, m := range messages {
-					if int(m.Header.Level) == c.level && int(m.Header.Type) == c.received {
-						got = int(m.Data[0])
-					}
+				if !byMessage {
+					got.Priority = want.Priority
 				}
-				if got != class {
-					t.Errorf("packet %d has class %d, want %d", i, got, class)
+				if got != want {
+					t.Errorf("packet %d has the mark %+v, want %+v", i, got, want)
 				}
 			}
 			if s.Counters.TxMessages != 5 || s.Counters.Fallbacks != 0 {
 				t.Errorf("%d messages for 5 runs", s.Counters.TxMessages)
 			}
 		})
+	}
+}
+
+// receiveMark returns a packet and how it is marked.
+func receiveMark(t *testing.T, s *Socket, level, class int) (m pkt.Mark, data []byte) {
+	t.Helper()
+	wait(t, s, unix.POLLIN)
+	data, control := make([]byte, 400), make([]byte, 256)
+	n, oob, _, _, err := unix.Recvmsg(s.FD(), data, control, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:oob])
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, c := range messages {
+		switch {
+		case int(c.Header.Level) == level && int(c.Header.Type) == class:
+			m.Class, found = c.Data[0], true
+		case c.Header.Level == unix.SOL_SOCKET && c.Header.Type == unix.SO_PRIORITY:
+			m.Priority = c.Data[0]
+		}
+	}
+	if !found {
+		t.Fatal("the kernel tells no class")
+	}
+	return m, data[:n]
+}
+
+// A kernel that takes no priorities by message gets none, and the packets go.
+func TestNoPriorities(t *testing.T) {
+	s, err := Listen(netip.MustParseAddrPort("[::]:0"), Options{ReceiveBuffer: 1 << 20, SendBuffer: 1 << 20, Able: Abilities{Priorities: errors.New("not known")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	peer := listen(t, "[::1]:0")
+	for option, level := range map[int]int{unix.IPV6_RECVTCLASS: unix.IPPROTO_IPV6, unix.SO_RCVPRIORITY: unix.SOL_SOCKET} {
+		_ = unix.SetsockoptInt(peer.FD(), level, option, 1)
+	}
+	b := newBatch()
+	b.Mark(pkt.Mark{Class: 4, Priority: 6})
+	commit(t, b, path("::1", peer.Port(), "::1"), packet(1, 300))
+	s.Send(b)
+	if got, _ := receiveMark(t, peer, unix.IPPROTO_IPV6, unix.IPV6_TCLASS); got != (pkt.Mark{Class: 4}) {
+		t.Errorf("marked %+v", got)
+	}
+}
+
+// Sizes of buffers can be changed; the kernel tells what it grants.
+func TestSetBuffers(t *testing.T) {
+	s := listen(t, "127.0.0.1:0")
+	granted := func() [2]uint32 { m := s.Memory(); return [2]uint32{m.ReceiveBuffer, m.SendBuffer} }
+	s.SetBuffers(100_000, 150_000)
+	if got := granted(); got != [2]uint32{200_000, 300_000} { // twice, for its bookkeeping (socket(7))
+		t.Errorf("granted %d", got)
+	}
+	for option, want := range map[int]uint32{unix.SO_RCVBUF: granted()[0], unix.SO_SNDBUF: granted()[1]} {
+		if got, err := unix.GetsockoptInt(s.FD(), unix.SOL_SOCKET, option); err != nil || uint32(got) != want {
+			t.Errorf("option %d is %d, %v; Memory says %d", option, got, err, want)
+		}
+	}
+	s.SetBuffers(1<<30, 1<<30) // with CAP_NET_ADMIN it is granted, else up to the system's limit
+	if got := granted(); got[0] < 200_000 || got[1] < 300_000 {
+		t.Errorf("granted %d", got)
+	}
+}
+
+// What is wished of busy polling the socket has; what the kernel refuses is not
+// in use.
+func TestBusyPoll(t *testing.T) {
+	s := listen(t, "127.0.0.1:0")
+	has := func(option int) int {
+		t.Helper()
+		v, err := unix.GetsockoptInt(s.FD(), unix.SOL_SOCKET, option)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	for _, wish := range []pkt.BusyPoll{{For: 50 * time.Microsecond, Budget: 64, Prefer: true}, {For: 20 * time.Microsecond, Budget: 8}, {Budget: 8}} {
+		if got := s.BusyPoll(wish); got != (wish.For > 0) {
+			t.Errorf("%+v: in use %v", wish, got)
+		}
+		if has(unix.SO_BUSY_POLL) != int(wish.For.Microseconds()) || has(unix.SO_PREFER_BUSY_POLL) != number(wish.Prefer) {
+			t.Errorf("%+v: the socket has %d us, prefers %d", wish, has(unix.SO_BUSY_POLL), has(unix.SO_PREFER_BUSY_POLL))
+		}
+	}
+	if s.BusyPoll(pkt.BusyPoll{For: time.Microsecond, Budget: 1 << 16}) {
+		t.Error("a budget that the kernel refuses is in use")
 	}
 }

@@ -23,8 +23,8 @@ var (
 	})
 	graceAttr = Attrs.Int(attr.Decl{
 		Path: "lifecycle/grace_ms", Unit: "ms", Mode: attr.RW, Min: 0, Max: 3600000, Default: "5000", Since: "0.1",
-		Doc: `How long SIGTERM waits for sessions to end by themselves before it closes them. New ones are refused
-			meanwhile, and readyz says so. SIGINT does not wait.`,
+		Doc: `How long SIGTERM waits for sessions to end by themselves before it closes them. It does not wait for peers that
+			have been silent for 10 s. New ones are refused meanwhile, and readyz says so. SIGINT does not wait.`,
 	})
 	takeoverAttr = Attrs.Int(attr.Decl{
 		Path: "streams/takeover_ms", Unit: "ms", Mode: attr.RW, Min: 0, Max: 3600000, Default: "3000", Since: "0.1",

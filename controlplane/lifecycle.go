@@ -13,9 +13,18 @@ func (s *Service) Grace() time.Duration {
 	return time.Duration(graceAttr.Get(s.tree)) * time.Millisecond
 }
 
+// vanished is how long a peer is silent that a drain does not wait for. Players send
+// checks or reports more often (RFC 7675 section 5.1, RFC 3550 section 6.2).
+const vanished = 10 * time.Second
+
 // Drain refuses new sessions from now on and waits until the existing ones have
-// ended, or ctx is done.
+// ended, but for those whose peers have vanished, or ctx is done.
 func (s *Service) Drain(ctx context.Context) {
+	s.drain(ctx, func() int { return s.plane.Heard(vanished) })
+}
+
+// drain waits while some sessions are heard of.
+func (s *Service) drain(ctx context.Context, heard func() int) {
 	s.mu.Lock()
 	s.draining = true
 	left := s.registry.Sessions()
@@ -24,19 +33,13 @@ func (s *Service) Drain(ctx context.Context) {
 	const every = 50 * time.Millisecond
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for s.sessions() > 0 {
+	for heard() > 0 {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
-}
-
-func (s *Service) sessions() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.registry.Sessions()
 }
 
 // Close ends all sessions, telling their peers, and stops the data plane. More

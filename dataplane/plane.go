@@ -150,6 +150,19 @@ func (p *Plane) Session(id msg.SessionID) *engine.SessionStats {
 	return st
 }
 
+// Heard returns how many sessions there are whose peers were heard of within a
+// time, on shards that answer.
+func (p *Plane) Heard(within time.Duration) int {
+	sum := 0
+	for _, s := range p.shards {
+		n := 0
+		if s.Look(func(e *engine.Engine) { n = e.Heard(within) }) {
+			sum += n
+		}
+	}
+	return sum
+}
+
 // Latency returns how long the packets of each of the routes took, all shards
 // together. A shard that does not answer is left out.
 func (p *Plane) Latency(routes []msg.RouteID) []histogram.Histogram {

@@ -311,12 +311,21 @@ func (k *Keyer) settle(s *session, kept *kept, err error) (wanted bool) {
 }
 
 // Close forgets a session; a keyed one is sent close_notify (RFC 5246 section
-// 7.2.1). No callback for it begins afterwards, but one may still be running.
+// 7.2.1). Nobody answers that, so nobody would send it again if it is lost: it is
+// sent several times, of which a peer takes one (RFC 6347 section 4.1.2.6). No
+// callback for the session begins afterwards, but one may still be running.
 func (k *Keyer) Close(id msg.SessionID) {
-	if kept := k.forget(id); kept != nil {
+	kept := k.forget(id)
+	if kept == nil {
+		return
+	}
+	for range notices {
 		k.cfg.Send(id, kept.path, kept.notify)
 	}
 }
+
+// notices is how often close_notify is sent.
+const notices = 3
 
 func (k *Keyer) forget(id msg.SessionID) *kept {
 	k.mu.Lock()

@@ -92,6 +92,23 @@ func (e *Engine) Session(id msg.SessionID) *SessionStats {
 	return st
 }
 
+// Heard returns how many sessions there are whose peers were heard of within a time:
+// by a check or an authentic packet, or by the request that made them.
+func (e *Engine) Heard(within time.Duration) (n int) {
+	e.sessions.All(func(_ pkt.Handle, s *session) {
+		last := s.since
+		s.agent.Paths(e.now, func(_ *pkt.Path, selected bool, age time.Duration) {
+			if selected {
+				last = e.now.Add(-age)
+			}
+		})
+		if e.now.Sub(last) < within {
+			n++
+		}
+	})
+	return n
+}
+
 func (e *Engine) reportedStats(eg *egress) *ReportedStats {
 	r, route := &eg.reported, e.routes[eg.route]
 	if !r.Some() || route == nil {

@@ -64,3 +64,26 @@ func TestReportsOfViewers(t *testing.T) {
 		t.Errorf("another one's report counts: %+v", r)
 	}
 }
+
+// TestHeard: a peer that goes away without a word is counted for as long as asked
+// for, one that stays is.
+func TestHeard(t *testing.T) {
+	st := newStage(t)
+	const within = 10 * time.Second
+	if n := st.e.Heard(within); n != 2 {
+		t.Fatalf("%d of two were heard", n)
+	}
+	st.v.host.Up.Loss = 1
+	st.pass(within - 3*time.Second)
+	if n := st.e.Heard(within); n != 2 {
+		t.Errorf("%d were heard of, one a while ago", n)
+	}
+	st.pass(4 * time.Second)
+	if n := st.e.Heard(within); n != 1 {
+		t.Errorf("%d were heard of, want one", n)
+	}
+	st.e.HandleCommand(st.net.Now(), msg.AddSession{ID: msg.NewSessionID(0, 1<<40), Ufrag: "0new", Pwd: "password"})
+	if n := st.e.Heard(within); n != 2 {
+		t.Errorf("%d were heard of, one by its request", n)
+	}
+}

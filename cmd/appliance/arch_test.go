@@ -95,7 +95,6 @@ var policy = []room{
 	{"perf/result", false, "perf/load perf/stages", "medians, budgets, the cost model"},
 	{"perf/report", false, "perf/load perf/proc perf/result", "results for people"},
 	{"perf/compare", false, "perf/lab perf/load perf/report perf/result perf/rig perf/scenario perf/stages", "carries scenarios out"},
-	{"perf/connect", false, "perf/load perf/proc perf/rig", "what a connect costs; of builds that take turns"},
 	{"perf/effect", false, "perf/lab perf/load perf/proc perf/report perf/result perf/rig", "what each option is worth; sets them from outside, as an operator does"},
 	{"perf/connect", false, "perf/load perf/proc perf/rig", "what a connect costs, of builds in turn"},
 	{"perf/soak", false, "perf/load perf/proc perf/rig", "the long run"},

@@ -183,6 +183,9 @@ func (e *Engine) Configure(set Settings) {
 	e.cipher.Vectors = set.Vectors
 }
 
+// Settings returns those that hold.
+func (e *Engine) Settings() Settings { return e.set }
+
 // PollEvent returns the next event, false when there is none.
 func (e *Engine) PollEvent(ev *msg.Event) bool {
 	switch {

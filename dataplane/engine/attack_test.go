@@ -161,6 +161,45 @@ func TestAttack02WrongIntegrityFromNewAddress(t *testing.T) {
 	st.flows()
 }
 
+// TestAttack12FloodAtTheWrongShard: what one shard has for another waits, in order
+// and whole, while the other's thread is away for as long as a flood fills a socket;
+// then what comes is dropped, and counted.
+func TestAttack12FloodAtTheWrongShard(t *testing.T) {
+	e := engine.New(engine.Config{Shard: 0, Shards: 2, Sessions: 1, Streams: 1, Seed: 1, NTPOrigin: ntpOrigin}, engine.DefaultSettings())
+	now := clock.Time(time.Second)
+	peer := pkt.Path{Remote: pkt.Addr{Port: 1}, Local: local}
+	e.HandleRelay(now, 1, &engine.Relay{Kind: engine.RelayOwner, Path: peer})
+	send := func(n int) {
+		for i := range n {
+			packet := append([]byte{0x80, 96}, make([]byte, 1000)...)
+			binary.BigEndian.PutUint32(packet[2:], uint32(i))
+			e.HandleDatagrams(now, []pkt.Datagram{{Path: peer, Arrived: now, Data: packet}})
+		}
+	}
+	for range 2 { // room that was given back is there again
+		const wait = 3000
+		send(wait)
+		taken := 0
+		for m := (engine.Relay{}); e.PollRelay(1, &m); taken++ {
+			if len(m.Data) != 1002 || binary.BigEndian.Uint32(m.Data[2:]) != uint32(taken) {
+				t.Fatalf("message %d is number %d of %d bytes", taken, binary.BigEndian.Uint32(m.Data[2:]), len(m.Data))
+			}
+		}
+		if dropped := e.Counters.Drops[wire.DropRelayFull]; taken != wait || dropped != 0 {
+			t.Fatalf("%d taken and %d dropped of %d", taken, dropped, wait)
+		}
+		now = now.Add(time.Second)
+		e.HandleTimeout(now)
+	}
+	send(10_000)
+	taken := uint64(0)
+	for m := (engine.Relay{}); e.PollRelay(1, &m); taken++ {
+	}
+	if dropped := e.Counters.Drops[wire.DropRelayFull]; dropped == 0 || taken+dropped != 10_000 {
+		t.Errorf("%d taken and %d dropped of 10000", taken, dropped)
+	}
+}
+
 // TestAttack02ChecksAtTheWrongShard: checks that one shard has for another leave
 // room for the media that does.
 func TestAttack02ChecksAtTheWrongShard(t *testing.T) {
@@ -170,7 +209,7 @@ func TestAttack02ChecksAtTheWrongShard(t *testing.T) {
 	e.HandleRelay(now, 1, &engine.Relay{Kind: engine.RelayOwner, Path: peer})
 	for e.PollTransmit(pkt.NewBatch(make([]byte, 8<<10), 8)) {
 	}
-	for i := range 1000 {
+	for i := range 5000 {
 		from := pkt.Path{Remote: pkt.Addr{Port: uint16(1000 + i)}, Local: local}
 		e.HandleDatagrams(now, []pkt.Datagram{{Path: from, Arrived: now, Data: bindingRequest("Bufrag-1", "wrong", uint64(i))}})
 	}

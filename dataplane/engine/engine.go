@@ -144,11 +144,13 @@ type dirtyRoutes struct{ routes []*route }
 
 // Sizes of the queues towards the shell. They are drained each turn.
 const (
-	controlBytes = 128 << 10
-	controlRuns  = 512
-	maxPunts     = 64
-	outboxBytes  = 128 << 10
-	maxOutbox    = 256
+	controlBytes   = 128 << 10
+	controlRuns    = 512
+	maxPunts       = 64
+	outboxBytes    = 128 << 10
+	outboxItems    = 256
+	maxOutboxBytes = 4 << 20 // at 100,000 datagrams a second, 40 ms of them
+	maxOutbox      = 4096
 )
 
 // New returns an engine without sessions.

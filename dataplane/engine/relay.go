@@ -177,17 +177,38 @@ func (e *Engine) markRemotes(r *route) {
 }
 
 // crowded reports whether only what comes from known addresses may be added.
-func (o *outbox) crowded() bool { return len(o.queue) >= maxOutbox/4 || len(o.buf) >= outboxBytes/4 }
+func (o *outbox) crowded() bool { return len(o.queue) >= maxOutbox/4 || len(o.buf) >= maxOutboxBytes/4 }
+
+// grow makes room: what a busy shard needs, and then what piles up while the other's
+// thread is kept from its work, as it would in a socket. False when that is used up.
+func (o *outbox) grow() bool {
+	items, bytes := outboxItems, outboxBytes
+	switch cap(o.queue) {
+	case 0:
+	case outboxItems:
+		items, bytes = maxOutbox, maxOutboxBytes
+	default:
+		return false
+	}
+	o.queue = append(make([]Relay, 0, items), o.queue...)
+	o.buf = append(make([]byte, 0, bytes), o.buf...)
+	return true
+}
+
+// shrink gives back what was only needed for a while.
+func (o *outbox) shrink() {
+	if len(o.queue) == 0 && cap(o.queue) == maxOutbox {
+		o.queue, o.buf = nil, nil
+	}
+}
 
 // relay queues a small message; data is copied.
 func (e *Engine) relay(shard int, m Relay, data []byte) wire.Drop {
 	o := &e.outboxes[shard]
-	if len(o.buf)+len(data) > outboxBytes || len(o.queue) == maxOutbox {
-		return wire.DropRelayFull
-	}
-	if o.buf == nil {
-		o.buf = make([]byte, 0, outboxBytes)
-		o.queue = make([]Relay, 0, maxOutbox)
+	for len(o.buf)+len(data) > cap(o.buf) || len(o.queue) == cap(o.queue) {
+		if !o.grow() {
+			return wire.DropRelayFull
+		}
 	}
 	at := len(o.buf)
 	o.buf = append(o.buf, data...)

@@ -58,6 +58,9 @@ func (e *Engine) tickSources() {
 func (e *Engine) tickSessions() {
 	e.refusals = 0
 	e.expireForeign()
+	for i := range e.outboxes {
+		e.outboxes[i].shrink()
+	}
 	e.sessions.All(func(h pkt.Handle, s *session) {
 		s.punts, s.forged = 0, 0
 		for i := range s.nOut {

@@ -26,7 +26,6 @@ type options struct {
 const (
 	setupTimeout = 30 * time.Second
 	warmUp       = time.Second
-	attempts     = 3
 )
 
 // Memory may grow by a tenth and 8 MiB: what the heap of a small Go program swings between two collections.
@@ -110,8 +109,7 @@ func (r result) String() string {
 		float64(r.memory[0])/(1<<20), float64(r.memory[1])/(1<<20), r.overflows, r.relayFull)
 }
 
-// all runs a time without an attack and then each of the attacks. A machine that was too busy to let the server read its socket, or
-// one shard take what another had for it, gets further attempts.
+// all runs a time without an attack and then each of the attacks.
 func (s *stand) all(ctx context.Context, tell func(result)) error {
 	quiet, err := s.one(ctx, &attack{name: "none"})
 	if err != nil {
@@ -121,18 +119,12 @@ func (s *stand) all(ctx context.Context, tell func(result)) error {
 	s.quiet = quiet.counts
 	var verdicts []error
 	for i := range s.attacks {
-		err := error(nil)
-		for range attempts {
-			var r result
-			if r, err = s.one(ctx, &s.attacks[i]); err != nil {
-				return err
-			}
-			tell(r)
-			if err = s.judge(r); err == nil || r.overflows+r.relayFull == 0 {
-				break
-			}
+		r, err := s.one(ctx, &s.attacks[i])
+		if err != nil {
+			return err
 		}
-		verdicts = append(verdicts, err)
+		tell(r)
+		verdicts = append(verdicts, s.judge(r))
 	}
 	for _, reason := range s.bench.Ended(s.viewers) {
 		verdicts = append(verdicts, fmt.Errorf("ended early: %s", reason))

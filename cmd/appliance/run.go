@@ -127,6 +127,7 @@ func run(args []string) error {
 	debug.SetGCPercent(gcPercent)
 	a := &appliance{tree: tree, files: files, log: log, signals: make(chan os.Signal, 2)}
 	signal.Notify(a.signals, syscall.SIGINT, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more is no reason to end (os/signal, "SIGPIPE")
 	if err := a.start(); err != nil {
 		a.stop()
 		return err

@@ -382,6 +382,10 @@ func TestWebPagesAreRefused(t *testing.T) {
 		{"foreign page, older browser", "PUT", []string{"Origin: http://evil.example"}, 403},
 		{"page of another port", "PUT", []string{"Origin: http://127.0.0.1:8080", "Sec-Fetch-Site: same-site"}, 403},
 		{"sandboxed page", "PUT", []string{"Origin: null"}, 403},
+		{"foreign page applies", "PATCH", []string{"Origin: http://evil.example", "Sec-Fetch-Site: cross-site"}, 403},
+		{"foreign page makes, as a form can", "POST", []string{"Origin: http://evil.example", "Content-Type: text/plain"}, 403},
+		{"foreign page removes", "DELETE", []string{"Origin: http://evil.example"}, 403},
+		{"rebound name, a form", "POST", []string{"Host: evil.example", "Origin: http://evil.example"}, 403},
 	} {
 		h, tree := newHandler(well, well)
 		w := do(h, c.method, "/attr/title", "x", c.headers...)

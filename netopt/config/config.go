@@ -13,11 +13,11 @@ package config
 
 import (
 	"cmp"
-	"fmt"
 	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 
 	"sluice/netopt/attr"
@@ -78,9 +78,10 @@ func (c *Config) Degraded() []string {
 	return all
 }
 
-// told is a note as a line for people.
+// told is a note as a line for people, whatever is in a file's name.
 func (c *Config) told(p place, n note) string {
-	return fmt.Sprintf("%s: %s", filepath.Join(c.options.Layers[p.layer], p.name), n.reason)
+	name := strconv.Quote(filepath.Join(c.options.Layers[p.layer], p.name))
+	return name[1:len(name)-1] + ": " + n.reason
 }
 
 // read reads all layers. visit gets the path of each directory before what is in

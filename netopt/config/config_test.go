@@ -227,6 +227,14 @@ func TestBrokenFiles(t *testing.T) {
 	}
 }
 
+// A file's name may hold anything; what is said of it is one line.
+func TestNamesInNotes(t *testing.T) {
+	dir := write(t, map[string]string{"a\nb\x1b[2J\"": "1"})
+	if got, want := open(t, dir).Degraded(), []string{dir + `/a\nb\x1b[2J\": no such attribute`}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestLeftoversAreIgnored(t *testing.T) {
 	files := map[string]string{".git/config": "x"}
 	for _, name := range []string{".hidden", ".#shards", "#shards#", "shards~", ".shards.swp", "shards.swp", "shards.bak", "shards.dpkg-new", "4913"} {

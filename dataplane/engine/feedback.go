@@ -44,12 +44,21 @@ func (e *Engine) sendKeyframeRequest(in *ingress) {
 }
 
 // reportIngress sends what is due to the publisher of a stream: NACKs and
-// keyframe requests that waited.
+// keyframe requests that waited. Where a packet will not come any more, those are
+// due until a keyframe comes: a viewer would find that out by itself after seconds.
 func (e *Engine) reportIngress(in *ingress) {
 	if in.keyframe.Due(e.now, e.set.KeyframeEvery) {
 		e.sendKeyframeRequest(in)
 	}
-	lost := in.nack.Due(e.now, &e.set.Nack, e.nackScratch[:0])
+	limits := e.set.Nack
+	if !in.fb.NACK {
+		limits.Tries = 0
+	}
+	lost, gaveUp := in.nack.Due(e.now, &limits, e.nackScratch[:0])
+	in.broken = in.broken || gaveUp
+	if in.broken && in.kind == msg.Video && in.keyframe.Request(e.now, e.set.KeyframeEvery) {
+		e.sendKeyframeRequest(in)
+	}
 	if len(lost) == 0 {
 		return
 	}

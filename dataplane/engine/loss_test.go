@@ -17,7 +17,8 @@ var callPace = pace{
 	window: 1500, remember: 4000,
 }
 
-// screen shows a viewer's pictures: each when all packets up to its last are there.
+// screen shows a viewer's pictures: each when all packets up to its last are there
+// from the last one shown on, or from a keyframe on.
 type screen struct {
 	next    uint64 // number of the first packet that is not there
 	shown   int
@@ -33,7 +34,10 @@ func (d *viewed) show(s *screen, now clock.Time) {
 	for ; ; s.next++ {
 		a, ok := d.got[s.next]
 		if !ok {
-			return
+			if s.next, ok = d.keyframe(s.next); !ok {
+				return
+			}
+			a = d.got[s.next]
 		}
 		if !a.s.marker {
 			continue
@@ -46,12 +50,23 @@ func (d *viewed) show(s *screen, now clock.Time) {
 	}
 }
 
+// keyframe returns the number of the first packet of a keyframe that came, the next one's
+// where there is none.
+func (d *viewed) keyframe(next uint64) (at uint64, ok bool) {
+	for at := next + 1; at <= d.highest; at++ {
+		if a, came := d.got[at]; came && a.s.key {
+			return at, true
+		}
+	}
+	return next, false
+}
+
 // lossy plays a stream to one viewer for a minute, over ways of a round trip of rtt
 // that lose a part of all packets, to the publisher and to the viewer, each in both
 // directions.
-func lossy(t *testing.T, seed uint64, rtt time.Duration, toPublisher, toViewer float64) screen {
+func lossy(t *testing.T, seed uint64, noRepair bool, rtt time.Duration, toPublisher, toViewer float64) screen {
 	w := newWorld(t, seed, 2, callPace, "go test ./dataplane/engine -run TestLoss")
-	w.perfect = true
+	w.perfect, w.noRepair = true, noRepair
 	s := w.newStream()
 	w.publish(s)
 	w.net.Run(w.net.Now().Add(300 * time.Millisecond))
@@ -89,12 +104,25 @@ func TestLoss(t *testing.T) {
 		for _, rtt := range []time.Duration{2 * time.Millisecond, 50 * time.Millisecond, 200 * time.Millisecond} {
 			for _, way := range [][2]float64{{1, 0}, {0, 1}, {1, 1}} {
 				for seed := range seeds {
-					s := lossy(t, seed, rtt, c.loss*way[0], c.loss*way[1])
+					s := lossy(t, seed, false, rtt, c.loss*way[0], c.loss*way[1])
 					if s.shown < 1700 || s.longest >= c.longest {
 						t.Errorf("seed %d, round trip %v, %v and %v of packets lost: %d pictures, one stood for %v",
 							seed, rtt, c.loss*way[0], c.loss*way[1], s.shown, s.longest)
 					}
 				}
+			}
+		}
+	}
+}
+
+// TestLossWithoutRepair: a publisher that sends nothing again, but makes keyframes
+// when asked, is asked for one when a packet is lost: at 2 % no picture stands for a second.
+func TestLossWithoutRepair(t *testing.T) {
+	for _, rtt := range []time.Duration{2 * time.Millisecond, 200 * time.Millisecond} {
+		for seed := range uint64(2) {
+			s := lossy(t, seed, true, rtt, 0.02, 0)
+			if s.shown < 900 || s.longest >= time.Second {
+				t.Errorf("seed %d, round trip %v: %d pictures, one stood for %v", seed, rtt, s.shown, s.longest)
 			}
 		}
 	}

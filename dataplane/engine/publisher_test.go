@@ -89,7 +89,7 @@ func (p *publisher) receiveOf(t *track) msg.Receive {
 	if p.twcc {
 		r.ExtIDs[wire.ExtTransportCC] = twccExt
 	}
-	r.Feedback = msg.Feedback{NACK: true, PLI: t.kind == msg.Video && p.w.rand.Chance(0.5), FIR: true, TransportCC: p.twcc, ReducedSize: p.w.rand.Chance(0.5)}
+	r.Feedback = msg.Feedback{NACK: !p.w.noRepair, PLI: t.kind == msg.Video && p.w.rand.Chance(0.5), FIR: true, TransportCC: p.twcc, ReducedSize: p.w.rand.Chance(0.5)}
 	if t.kind == msg.Video {
 		r.RTXPT = p.rtxPT
 	}

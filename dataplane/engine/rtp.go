@@ -113,6 +113,7 @@ func (e *Engine) latch(in *ingress, ssrc uint32, retransmission bool) {
 	}
 	in.leave(in.ssrc, &in.stream)
 	in.ssrc, in.stream = ssrc, srtp.Stream{}
+	in.broken = false
 	in.reception, in.nack, in.clock = feedback.Reception{}, feedback.Nack{}, feedback.SenderClock{}
 	in.source = e.newSource()
 }
@@ -148,8 +149,8 @@ func (e *Engine) authenticRTP(l *link, in *ingress, h *wire.RTP, plain []byte, i
 	}
 	ext := index + sequenceCycle
 	in.reception.Received(ext, h.TS, in.clockRate, d.Arrived)
-	if in.fb.NACK && in.nack.Received(ext, e.now, &e.set.Nack) {
-		e.requestKeyframe(e.routes[in.route])
+	if (in.fb.NACK || in.kind == msg.Video) && in.nack.Received(ext, e.now, &e.set.Nack) {
+		in.broken = true
 	}
 	return e.keep(in, h, plain, ext, d.Arrived)
 }
@@ -201,6 +202,7 @@ func (e *Engine) retransmitted(in *ingress, h *wire.RTP, plain []byte, d *pkt.Da
 func (e *Engine) keep(in *ingress, h *wire.RTP, plain []byte, ext uint64, received clock.Time) wire.Drop {
 	r := e.routes[in.route]
 	if r.home != e.cfg.Shard || e.ingresses.Get(r.ingress) != in {
+		in.broken = false
 		return wire.DropUnexpected // a publisher that another has replaced
 	}
 	n, _ := h.PayloadLen(plain)
@@ -208,6 +210,7 @@ func (e *Engine) keep(in *ingress, h *wire.RTP, plain []byte, ext uint64, receiv
 	key := codec.KeyframeStart(r.codec, payload)
 	if key {
 		in.keyframe.Satisfied()
+		in.broken = false
 	}
 	p, room, drop := e.open(r, in.source, ext, h.TS, len(plain), key)
 	if drop != wire.Kept {

@@ -87,6 +87,7 @@ type ingress struct {
 	nack          feedback.Nack
 	clock         feedback.SenderClock
 	keyframe      feedback.Throttle
+	broken        bool // what is missing will not come: only a keyframe helps
 }
 
 // maxMIDLen bounds the MIDs that incoming packets are matched by.

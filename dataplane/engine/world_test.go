@@ -65,6 +65,7 @@ type world struct {
 	tcp        bool             // some viewers come by TCP
 	perfect    bool             // new links are, without any delay
 	muted      bool             // publishers publish nothing
+	noRepair   bool             // publishers send nothing again
 	steered    map[pkt.Addr]int // where a Steerer brings datagrams, nil for no Steerer
 	counts     counts
 }

@@ -17,7 +17,7 @@ type Limits struct {
 	Reorder   time.Duration // how long a gap may be mere reordering
 	Retry     time.Duration // wait after the first request, and so much more after each one
 	GiveUp    time.Duration // how long a missing packet is worth asking for
-	Tries     int           // requests for one packet at most
+	Tries     int           // requests for one packet at most; 0 for a source that answers none: what is missing is given up after Reorder
 	PerSecond int           // requests for packets of one stream at most
 }
 
@@ -110,10 +110,11 @@ func (n *Nack) fill(ext uint64) {
 // trip, and to wait for it would be a mistake: where requests and answers are lost
 // too, a request that comes while another is under way is what keeps the picture
 // moving (TestLoss of package engine), at the price of a few bytes; browsers send
-// nothing twice within a round trip.
-func (n *Nack) Due(now clock.Time, l *Limits, out []uint16) []uint16 {
+// nothing twice within a round trip. It is true when something was given up, which
+// only a keyframe makes good.
+func (n *Nack) Due(now clock.Time, l *Limits, out []uint16) (asked []uint16, gaveUp bool) {
 	if n.count == 0 || now < n.next {
-		return out
+		return out, false
 	}
 	if now.Sub(n.second) >= time.Second {
 		n.second, n.asked = now, 0
@@ -122,6 +123,7 @@ func (n *Nack) Due(now clock.Time, l *Limits, out []uint16) []uint16 {
 	kept := 0
 	for _, m := range n.missing[:n.count] {
 		if m.hopeless(now, l) {
+			gaveUp = true
 			continue
 		}
 		switch {
@@ -139,7 +141,7 @@ func (n *Nack) Due(now clock.Time, l *Limits, out []uint16) []uint16 {
 		kept++
 	}
 	n.count = kept
-	return out
+	return out, gaveUp
 }
 
 // Next returns when to call Due next, clock.Never when nothing is missing.

@@ -12,7 +12,8 @@ import (
 
 // due asks for at most 100 sequence numbers.
 func due(n *Nack, now clock.Time, l *Limits) []uint16 {
-	return n.Due(now, l, make([]uint16, 0, 100))
+	asked, _ := n.Due(now, l, make([]uint16, 0, 100))
+	return asked
 }
 
 func TestNackWithoutLoss(t *testing.T) {
@@ -73,8 +74,24 @@ func TestNackGivesUpByAge(t *testing.T) {
 	l := DefaultLimits()
 	n.Received(cycle, start, &l)
 	n.Received(cycle+2, start, &l)
-	if got := due(&n, after(1000), &l); len(got) != 0 || n.Missing() != 0 || n.Next() != clock.Never {
+	if got, gaveUp := n.Due(after(1000), &l, make([]uint16, 0, 1)); !gaveUp || len(got) != 0 || n.Missing() != 0 || n.Next() != clock.Never {
 		t.Errorf("asked for %v after %v", got, l.GiveUp)
+	}
+}
+
+// TestNackOfWhoAnswersNone: what is not mere reordering is given up at once.
+func TestNackOfWhoAnswersNone(t *testing.T) {
+	var n Nack
+	l := DefaultLimits()
+	l.Tries = 0
+	n.Received(cycle, start, &l)
+	n.Received(cycle+2, start, &l)
+	if n.Received(cycle+1, after(5), &l); n.Missing() != 0 {
+		t.Fatal("reordering counts as loss")
+	}
+	n.Received(cycle+4, after(20), &l)
+	if asked, gaveUp := n.Due(n.Next(), &l, make([]uint16, 0, 1)); len(asked) != 0 || !gaveUp || n.Missing() != 0 {
+		t.Errorf("asked for %v, gave up: %v, missing %d", asked, gaveUp, n.Missing())
 	}
 }
 
@@ -104,11 +121,11 @@ func TestNackFillsOutputOnly(t *testing.T) {
 	l := DefaultLimits()
 	n.Received(cycle, start, &l)
 	n.Received(cycle+6, start, &l)
-	out := n.Due(after(10), &l, make([]uint16, 0, 3))
+	out, _ := n.Due(after(10), &l, make([]uint16, 0, 3))
 	if !slices.Equal(out, []uint16{1, 2, 3}) || n.Next() > after(10) {
 		t.Fatalf("asked for %v, next at %v: want 1 to 3 and the rest at once", out, n.Next())
 	}
-	if out = n.Due(after(10), &l, out[:0]); !slices.Equal(out, []uint16{4, 5}) {
+	if out, _ = n.Due(after(10), &l, out[:0]); !slices.Equal(out, []uint16{4, 5}) {
 		t.Fatalf("asked for %v, want 4 and 5", out)
 	}
 }

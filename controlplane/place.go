@@ -10,13 +10,13 @@ import (
 
 var (
 	togetherAttr = Attrs.Int(attr.Decl{
-		Path: "placement/stream_viewers", Unit: "viewers", Mode: attr.RW, Min: 0, Max: 65536, Default: "32", Since: "0.1",
+		Path: "placement/stream_viewers", Unit: "viewers", Mode: attr.RW, Min: 0, Max: 65536, Default: "128", Since: "0.1",
 		Doc: `How many viewers of one stream a shard takes before another one does, the publisher's first. Together they cost
 			least: every further shard takes a copy of each packet. Apart they wait least: a shard serves one after the other. Beyond
 			that many on each shard, viewers are spread evenly; 0 always spreads them. Sessions that are there stay where they are.`,
 	})
 	leadAttr = Attrs.Int(attr.Decl{
-		Path: "placement/lead_sessions", Unit: "sessions", Mode: attr.RW, Min: 0, Max: 65536, Default: "64", Since: "0.1",
+		Path: "placement/lead_sessions", Unit: "sessions", Mode: attr.RW, Min: 0, Max: 65536, Default: "256", Since: "0.1",
 		Doc: `How many more sessions than the one with the fewest a shard may have and still take a viewer because its stream is
 			there.`,
 	})

@@ -70,7 +70,7 @@ var (
 	groShards         = gauge("gro_shards", "shards", "Shards that receive merged datagrams as one message.")
 	busyPollShards    = gauge("busy_poll_shards", "shards", "Shards whose sockets busy poll, as dataplane/busy_poll_us says.")
 	timestampsShards  = gauge("timestamps_shards", "shards", "Shards that get receive times from the kernel.")
-	overflowCounter   = counter("receive_overflow_packets", "packets", "Datagrams that the kernel dropped because a receive buffer of the media port was full.")
+	overflowCounter   = counter("receive_overflow_packets", "packets", "Datagrams that the kernel dropped because a receive buffer of the media port was full: what SO_RXQ_OVFL counts, asked for when it is read and not with each packet.")
 )
 
 // names are the words of an enumeration from 0 up to n.

@@ -65,7 +65,7 @@ func startAt(t *testing.T, at place, sets ...string) *rig {
 	t.Helper()
 	before := census()
 	r := &rig{T: t, tree: attr.NewTree(&controlplane.Attrs, &auth.Attrs, &dataplane.Attrs, &keying.Attrs, &fair.Attrs, &whip.Attrs)}
-	for _, set := range append([]string{"dataplane/shards=2", "dataplane/pin=0", "placement/stream_viewers=0"}, sets...) {
+	for _, set := range append([]string{"dataplane/shards=2", "dataplane/pin=0", "placement/stream_viewers=0", "dataplane/shed_ms=0"}, sets...) {
 		path, value, _ := strings.Cut(set, "=")
 		if err := r.tree.Set(path, value); err != nil {
 			t.Fatal(err)

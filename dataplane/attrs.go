@@ -223,6 +223,7 @@ func (p *Plane) settings(t *attr.Tree) shard.Settings {
 	set.SetupTimeout = ms(setupAttr)
 	set.FeedbackEvery = ms(feedbackAttr)
 	set.StampEvery = int(stampAttr.Get(t))
+	set.Shed = ms(shedAttr)
 	set.Deadlines = msg.Deadlines{Budget: us(budgetAttr), LateDrop: us(lateDropAttr)}
 	set.ResendPerSecond = int(resendAttr.Get(t))
 	set.ForgedPerSecond = int(forgedAttr.Get(t))

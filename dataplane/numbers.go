@@ -28,6 +28,13 @@ var (
 			are not sent, nor are retransmissions of what is older, but counted in dropped_packets, reason overdue. It must be
 			longer than a round trip where lost packets are to be repaired. 0 sends however late.`,
 	})
+	shedAttr = Attrs.Int(attr.Decl{
+		Path: "dataplane/shed_ms", Unit: "ms", Mode: attr.RW, Min: 0, Max: 10_000, Default: "300", Since: "0.1",
+		Doc: `How far behind a shard may be that has more to do than it can: video frames to viewers over UDP whose first packet
+			waited longer are left out whole, oldest first, so that what is sent is never much older; sound and keyframes only when
+			they waited four times as long. Counted in dropped_packets, reason shed. 0 leaves nothing out, and latency grows until
+			the kernel drops what does not fit into dataplane/receive_buffer_bytes.`,
+	})
 	lateCounter      = counter("late_packets", "packets", "Packets that took longer than their stream's latency budget.")
 	latencyHistogram = Attrs.Histogram(attr.Decl{
 		Path: "forward_latency_seconds", Unit: "seconds", Bounds: latencyBounds, Since: "0.1",

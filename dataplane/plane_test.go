@@ -25,7 +25,7 @@ import (
 func newTree(t *testing.T, changes ...string) *attr.Tree {
 	t.Helper()
 	tree := attr.NewTree(&Attrs)
-	for _, change := range append([]string{"limits/sessions=16", "limits/streams=16"}, changes...) {
+	for _, change := range append([]string{"limits/sessions=16", "limits/streams=16", "dataplane/shed_ms=0"}, changes...) {
 		path, value, _ := strings.Cut(change, "=")
 		if err := tree.Set(path, value); err != nil {
 			t.Fatal(err)

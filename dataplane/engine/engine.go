@@ -60,6 +60,7 @@ type Settings struct {
 	Marks           [2]pkt.Mark   // of what viewers get, by msg.Kind
 	Nack            feedback.Limits
 	Vectors         bool          // wish for vector instructions in the ciphers of sessions keyed from now on
+	Shed            time.Duration // video that waited for longer is left out; 0 is never
 	StampEvery      int           // the kernel is asked for the departure of one run in so many; 0 is never
 	Deadlines       msg.Deadlines // of routes that have none of their own
 }
@@ -78,6 +79,7 @@ func DefaultSettings() Settings {
 		ResendPerSecond: 1000,
 		ForgedPerSecond: 1000,
 		StreamLag:       time.Second,
+		Shed:            300 * time.Millisecond,
 		StampEvery:      1024,
 		TrainMax:        44,
 		PadMax:          16,

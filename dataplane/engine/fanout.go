@@ -140,6 +140,7 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 	}
 	from := eg.cursor
 	done := e.catchUp(r, eg, l, path, tx)
+	r.noteFrame(eg)
 	e.noteServed(r, eg, from, path, tx)
 	return done
 }
@@ -149,15 +150,18 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 //
 //hot:path
 func (e *Engine) catchUp(r *route, eg *egress, l *link, path *pkt.Path, tx *pkt.Batch) bool {
+	punctual := e.punctual(r, eg, path)
 	for to := e.reach(r, eg); eg.cursor < to; eg.cursor++ {
 		p, data := r.ring.At(eg.cursor)
 		if p.Seq < eg.startSeq {
 			e.Counters.Drops[wire.DropLate]++
 			continue
 		}
-		if e.overdue(r, eg, p) {
-			e.Counters.Drops[wire.DropOverdue]++
-			continue
+		if !punctual {
+			if drop := e.overdue(r, eg, path, p); drop != wire.Kept {
+				e.Counters.Drops[drop]++
+				continue
+			}
 		}
 		if path.Remote.Stream() && !e.roomFor(l, r.kind) {
 			return true

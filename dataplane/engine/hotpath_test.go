@@ -140,7 +140,7 @@ func (b *burst) frame(key bool) (frame []pkt.Datagram) {
 		}
 		n := b.publisher.cipher.ProtectRTP(m, size, b.ssrc, b.seq)
 		b.seq++
-		frame = append(frame, pkt.Datagram{Path: b.publisher.path, Data: m[:n]})
+		frame = append(frame, pkt.Datagram{Path: b.publisher.path, Arrived: b.now, Data: m[:n]})
 	}
 	return frame
 }

@@ -5,7 +5,9 @@ import (
 
 	"sluice/dataplane/clock"
 	"sluice/dataplane/history"
+	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
+	"sluice/dataplane/wire"
 )
 
 // served says what of a route went into the transmit batch: the packets from
@@ -131,22 +133,70 @@ func (e *Engine) lateDrop(r *route) time.Duration {
 	return e.set.Deadlines.LateDrop
 }
 
-// overdue reports whether the packet at a viewer's cursor comes too late to be
-// sent. The first packet decides for its whole frame: half a frame is of no use.
-// What a viewer is given to begin with is older than the viewer, and not late.
+// lastShed is how many times later than other video what should be left out last
+// may be: sound, and keyframes, without which what follows them is of no use.
+const lastShed = 4
+
+// tooLate says how old a frame may be that is sent to a viewer, and what it counts
+// as when it is left out; 0 is however old. A connection that takes no more has
+// rules of its own (keepUp).
 //
 //hot:path
-func (e *Engine) overdue(r *route, eg *egress, p *history.Packet) bool {
-	limit := e.lateDrop(r)
-	if limit == 0 || eg.cursor < eg.measured {
-		return false
+func (e *Engine) tooLate(r *route, path *pkt.Path, key bool) (limit time.Duration, why wire.Drop) {
+	limit, why = e.lateDrop(r), wire.DropOverdue
+	shed := e.set.Shed
+	if r.kind == msg.Audio || key {
+		shed *= lastShed
+	}
+	if shed > 0 && !path.Remote.Stream() && (limit == 0 || shed < limit) {
+		limit, why = shed, wire.DropShed
+	}
+	return limit, why
+}
+
+// punctual reports whether nothing that waits for a viewer can be too late, so
+// that nobody need ask for each packet. It is asked before a viewer is served: what
+// is next is the oldest that waits.
+//
+//hot:path
+func (e *Engine) punctual(r *route, eg *egress, path *pkt.Path) bool {
+	if eg.leaveOut != wire.Kept || eg.cursor >= r.ring.Head() {
+		return eg.leaveOut == wire.Kept
+	}
+	p, _ := r.ring.At(eg.cursor)
+	limit, _ := e.tooLate(r, path, false)
+	return limit == 0 || e.now.Sub(p.Received) <= limit
+}
+
+// overdue says why the packet at a viewer's cursor is not sent: it comes too late.
+// The first packet decides for its whole frame: half a frame is of no use. What a
+// viewer is given to begin with is older than the viewer, and not late. What was
+// left out is not sent again either, or who misses it would bring it all back.
+//
+//hot:path
+func (e *Engine) overdue(r *route, eg *egress, path *pkt.Path, p *history.Packet) wire.Drop {
+	if eg.cursor < eg.measured {
+		return wire.Kept
 	}
 	if !eg.inFrame || p.TS != eg.frame {
-		eg.inFrame, eg.frame = true, p.TS
-		eg.leaveOut = e.now.Sub(p.Received) > limit
+		eg.inFrame, eg.frame, eg.leaveOut = true, p.TS, wire.Kept
+		if limit, why := e.tooLate(r, path, p.KeyStart); limit > 0 && e.now.Sub(p.Received) > limit {
+			eg.leaveOut = why
+		}
 	}
-	if eg.leaveOut {
-		eg.measured = eg.cursor + 1
+	if eg.leaveOut != wire.Kept {
+		eg.measured, eg.skipped = eg.cursor+1, eg.cursor+1
 	}
 	return eg.leaveOut
+}
+
+// noteFrame notes whose packets a viewer got last without being asked for each: the
+// rest of that frame is not left out.
+//
+//hot:path
+func (r *route) noteFrame(eg *egress) {
+	if eg.cursor > r.ring.Tail() {
+		p, _ := r.ring.At(eg.cursor - 1)
+		eg.inFrame, eg.frame = true, p.TS
+	}
 }

@@ -113,14 +113,14 @@ type egress struct {
 	limit    uint64
 	perTick  uint64 // packets that the stream goes on by in a paceTick
 	until    clock.Time
-	cursor   uint64 // position in the route's history of the next packet
-	measured uint64 // position from which on its packets' latency counts
-	frame    uint32 // timestamp of the frame that is being sent or left out
-	inFrame  bool   // frame is one
-	leaveOut bool
-	skipped  uint64 // position up to which packets were dropped on purpose
-	waitKey  bool   // everything is, until the next keyframe
-	reportNo uint32 // last sender report passed on
+	cursor   uint64    // position in the route's history of the next packet
+	measured uint64    // position from which on its packets' latency counts
+	frame    uint32    // timestamp of the frame that is being sent or left out
+	inFrame  bool      // frame is one
+	leaveOut wire.Drop // why it is left out
+	skipped  uint64    // position up to which packets were dropped on purpose
+	waitKey  bool      // everything is, until the next keyframe
+	reportNo uint32    // last sender report passed on
 	packets  uint32
 	octets   uint32
 	resent   uint32 // retransmissions in this second

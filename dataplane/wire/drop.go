@@ -38,6 +38,7 @@ const (
 	DropMTU          // would exceed the mtu attribute after rewriting
 	DropViewerBehind // a viewer's backlog fell out of the history
 	DropOverdue      // later than the stream's late_drop_us
+	DropShed         // so late that the shard must be behind
 	DropStreamBehind // a viewer's TCP connection did not take it in time
 	DropRelayFull    // the ring to the owning shard is full
 	DropTransmit     // the kernel refused the packet
@@ -76,6 +77,7 @@ var dropNames = [NumDrop]string{
 	DropMTU:             "mtu",
 	DropViewerBehind:    "viewer_behind",
 	DropOverdue:         "overdue",
+	DropShed:            "shed",
 	DropStreamBehind:    "tcp_behind",
 	DropRelayFull:       "relay_full",
 	DropTransmit:        "transmit",

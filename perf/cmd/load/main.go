@@ -25,6 +25,7 @@ func main() {
 	flag.IntVar(&p.Serial, "serial", 10, "how many viewers join one by one, for the time to first media")
 	flag.IntVar(&p.FPS, "fps", 30, "frames per second")
 	flag.IntVar(&p.PPF, "ppf", 9, "packets per frame")
+	flag.IntVar(&p.Streams, "streams", 1, "number of publishers, whose streams are URL0, URL1 and so on; viewers watch one each, in turn")
 	flag.IntVar(&p.Size, "size", 1150, "`bytes` of a video RTP packet: header, extensions and payload, before SRTP adds its tag")
 	flag.DurationVar(&p.Spread, "spread", 0, "time over which a frame's packets leave; 0: one burst")
 	flag.DurationVar(&p.Window, "window", 10*time.Second, "length of the measurement")

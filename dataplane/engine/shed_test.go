@@ -1,0 +1,103 @@
+package engine_test
+
+import (
+	"testing"
+	"time"
+
+	"sluice/dataplane/codec"
+	"sluice/dataplane/engine"
+	"sluice/dataplane/msg"
+	"sluice/dataplane/pkt"
+	"sluice/dataplane/wire"
+)
+
+// A shard that is behind leaves out video by whole frames; sound and keyframes only
+// when they are much later.
+func TestShed(t *testing.T) {
+	const audioRoute = burstRoute + 1
+	b := newPublished(t, 1, 2, msg.Feedback{PLI: true})
+	e := b.engines[0]
+	e.HandleCommand(b.now, msg.AddRoute{Route: audioRoute, Kind: msg.Audio, Codec: codec.Opus, ClockRate: 48000, Shards: 1})
+	b.join(0, 1, msg.AddSession{Send: []msg.Send{
+		{Route: burstRoute, Kind: msg.Video, ClockRate: 90000, PT: burstViewerPT, SSRC: 1},
+		{Route: audioRoute, Kind: msg.Audio, ClockRate: 48000, PT: 111, SSRC: 2},
+	}})
+	limit := engine.DefaultSettings().Shed
+	b.seq = 11 * packetsInFrame // timestamps follow from it
+	b.handle(0, b.frame(true))
+	sound := byte(0)
+	// late has something come that was received so long ago, and returns how many
+	// packets were sent and left out.
+	late := func(by time.Duration, rx []pkt.Datagram) (sent, left uint64) {
+		b.now = b.now.Add(time.Minute)
+		for i := range rx {
+			rx[i].Arrived = b.now.Add(-by)
+		}
+		forwarded, shed := e.Counters.Forwarded, e.Counters.Drops[wire.DropShed]
+		e.HandleDatagrams(b.now, rx)
+		if rx == nil { // sound, which waits for the socket instead
+			sound++
+			e.HandleCommand(b.now, msg.Inject{Route: audioRoute, Packet: []byte{0x80, 111, 0, sound, 0, 0, 0, sound, 0, 0, 0, 1, 7, 7}})
+			b.now = b.now.Add(by)
+			e.HandleDatagrams(b.now, nil)
+		}
+		b.drain()
+		return e.Counters.Forwarded - forwarded, e.Counters.Drops[wire.DropShed] - shed
+	}
+	late(0, nil) // the first packet of a viewer is never late
+	frame, next := b.frame(false), b.frame(false)
+	for _, step := range []struct {
+		what       string
+		by         time.Duration
+		rx         []pkt.Datagram
+		sent, left uint64
+	}{
+		{"a frame in time", limit, b.frame(false), packetsInFrame, 0},
+		{"a late frame", limit + 1, b.frame(false), 0, packetsInFrame},
+		{"the first half of a frame in time", limit, frame[:3], 3, 0},
+		{"the other half too late", limit + 1, frame[3:], packetsInFrame - 3, 0},
+		{"the first half of a late frame", limit + 1, next[:3], 0, 3},
+		{"the other half in time", 0, next[3:], 0, packetsInFrame - 3},
+		{"a late keyframe", 4 * limit, b.frame(true), packetsInFrame, 0},
+		{"a very late keyframe", 4*limit + 1, b.frame(true), 0, packetsInFrame},
+		{"late sound", 4 * limit, nil, 1, 0},
+		{"very late sound", 4*limit + 1, nil, 0, 1},
+		{"a frame in time again", 0, b.frame(false), packetsInFrame, 0},
+	} {
+		if sent, left := late(step.by, step.rx); sent != step.sent || left != step.left {
+			t.Errorf("%s: %d sent, %d left out; want %d and %d", step.what, sent, left, step.sent, step.left)
+		}
+	}
+	b.configure(func(s *engine.Settings) { s.Shed = 0 })
+	if sent, left := late(time.Minute, b.frame(false)); sent != packetsInFrame || left != 0 {
+		t.Errorf("with no limit: %d sent, %d left out", sent, left)
+	}
+}
+
+// What was left out does not come back because a viewer misses it.
+func TestShedIsNotSentAgain(t *testing.T) {
+	b := newBurst(t, 1, 1)
+	b.seq = 11 * packetsInFrame
+	b.handle(0, b.frame(true))
+	e, v := b.engines[0], &b.viewers[0]
+	missing := v.first + packetsInFrame
+	frame := b.frame(false)
+	b.now = b.now.Add(time.Second)
+	e.HandleDatagrams(b.now, frame)
+	b.drain()
+	if n := e.Counters.Drops[wire.DropShed]; n != packetsInFrame {
+		t.Fatalf("%d packets left out, want %d", n, packetsInFrame)
+	}
+	b.handle(0, b.frame(false))
+	nack := func(seq uint16) uint64 {
+		before := e.Counters.Resent
+		b.handle(0, []pkt.Datagram{v.rtcp(77, wire.AppendNACK(wire.AppendReceiverReport(nil, 77, nil), 77, 1, []uint16{seq}))})
+		return e.Counters.Resent - before
+	}
+	if n := nack(missing); n != 0 {
+		t.Error("what was left out was sent again")
+	}
+	if n := nack(missing + packetsInFrame); n != 1 {
+		t.Error("what was sent was not sent again")
+	}
+}

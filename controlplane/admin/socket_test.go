@@ -215,12 +215,19 @@ func TestConcurrentWriters(t *testing.T) {
 	}
 }
 
-// The budget of one get over the socket is 1 ms.
+// The budget of one get over the socket is 1 ms. The mean tells of whatever else the
+// machine does, the median less so.
 func BenchmarkGet(b *testing.B) {
 	c, _ := dial(b)
+	var took []time.Duration
 	for b.Loop() {
+		begin := time.Now()
 		if _, err := c.Get(b.Context(), "title"); err != nil {
 			b.Fatal(err)
 		}
+		took = append(took, time.Since(begin))
 	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[0].Nanoseconds()), "min-ns")
+	b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "median-ns")
 }

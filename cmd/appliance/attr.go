@@ -27,7 +27,7 @@ const attrUsage = `sluice attr reads and changes the attributes of the appliance
   sluice attr rmdir PATH        remove one
   sluice attr watch [PATH]      print changes as they happen
   sluice attr diff              what differs from the configuration directory
-  sluice attr save              write what differs to the configuration directory
+  sluice attr save              write what differs to the configuration directory; says what it leaves out
 
 The exit status is the errno that a file would give: ENOENT 2, EACCES 13, EEXIST 17, EINVAL 22, ENOSPC 28, ERANGE 34;
 ECONNREFUSED 111 where no appliance answers.
@@ -39,6 +39,7 @@ type attrCommand struct {
 	ctx    context.Context
 	client *attrsock.Client
 	out    io.Writer
+	errs   io.Writer // what is said beside
 	long   bool
 	config string
 }
@@ -60,7 +61,7 @@ var attrCommands = map[string]struct {
 
 // runAttr carries out a command and returns the exit status.
 func runAttr(args []string, out, errs io.Writer) int {
-	c := &attrCommand{out: out}
+	c := &attrCommand{out: out, errs: errs}
 	flags := flag.NewFlagSet("sluice attr", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	socket := flags.String("socket", "", "`path` of the socket (attribute admin/socket of the appliance)")
@@ -165,7 +166,7 @@ func (c *attrCommand) watch(args []string) error {
 
 // diff prints what the running tree has and a new start would not, and writes it
 // to the configuration directory if save says so: all that can be changed while
-// running. What is fixed at start came from there or from the command line.
+// running and be read. What is left out is told beside.
 func (c *attrCommand) diff(save bool) error {
 	entries, err := c.client.Entries(c.ctx, "")
 	if err != nil {
@@ -175,10 +176,35 @@ func (c *attrCommand) diff(save bool) error {
 	config.Load(kept, vendorDir, c.config)
 	d := differences(entries, kept)
 	printChange(c.out, d.Change, d.old)
+	for _, line := range leftOut(entries, kept) {
+		fmt.Fprintln(c.errs, "left out:", line)
+	}
 	if !save {
 		return nil
 	}
 	return config.Save(c.config, d.Change)
+}
+
+// leftOut says, one a line, in what else a new start may differ. What is fixed at
+// start the command line or an earlier configuration made so, and the configuration
+// may be meant for the next start; what can be written only nobody can read.
+func leftOut(entries []attrsock.Entry, kept *attr.Tree) (lines []string) {
+	var secret []string
+	for _, e := range entries {
+		if e.Mode == "0200" {
+			secret = append(secret, e.Path)
+		}
+		if !e.Boot {
+			continue
+		}
+		if next, err := kept.Get(e.Path); err == nil && next != *e.Value {
+			lines = append(lines, fmt.Sprintf("%s is %q since the start, and will be %q with the next: to keep it, write it to the configuration directory", e.Path, *e.Value, next))
+		}
+	}
+	if len(secret) > 0 {
+		lines = append(lines, strings.Join(secret, ", ")+" can be written only: to keep what was written, write it to the configuration directory too")
+	}
+	return lines
 }
 
 // printChange shows a change, each value after the one that it replaces, if that

@@ -111,6 +111,18 @@ func TestAttrSave(t *testing.T) {
 	if out := do(p, "diff"); out != "" {
 		t.Errorf("just saved, it differs: %s", out)
 	}
+	_, errs, _ := p.attr("-config", dir, "save")
+	for _, line := range []string{
+		`left out: http/listen is "127.0.0.1:0" since the start, and will be ":8080" with the next: to keep it, write it to the configuration directory` + "\n",
+		"left out: admin/token, auth/jwt_secret, ", "streams/line1/watch_tokens, streams/line2/publish_tokens, ", " can be written only: ",
+	} {
+		if !strings.Contains(errs, line) {
+			t.Errorf("save does not say %q but\n%s", line, errs)
+		}
+	}
+	if strings.Contains(errs, "limits/sessions") {
+		t.Errorf("what will be the same is told:\n%s", errs)
+	}
 	p.signal(syscall.SIGTERM)
 	p.exits()
 	again := launch(t, "--config", dir)

@@ -91,7 +91,7 @@ func startAt(t *testing.T, at place, sets ...string) *rig {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	whip.Register(mux, r.service, r.tree, whip.Info{HTTPSURL: func(*http.Request) string { return "" }})
+	whip.Register(mux, r.service, r.tree, whip.Info{HTTPSURL: func(*http.Request) string { return "" }, OperatorURL: func(*http.Request) string { return "" }})
 	web := httptest.NewServer(mux)
 	r.url = web.URL
 	t.Cleanup(func() {

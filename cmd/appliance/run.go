@@ -152,6 +152,7 @@ type appliance struct {
 	service *controlplane.Service
 	servers []*http.Server
 	https   netip.AddrPort // where HTTPS listens, zero for nowhere
+	admin   netip.AddrPort // where the admin listener does
 	endDemo context.CancelFunc
 }
 
@@ -195,6 +196,7 @@ func (a *appliance) serveAdmin() error {
 	if err != nil {
 		return fmt.Errorf("admin/listen: %w", err)
 	}
+	a.admin = netip.MustParseAddrPort(listener.Addr().String())
 	a.log.Info("admin", "open", "http://"+reachable(listener.Addr())+"/")
 	handler := admin.NewHandler(admin.Options{
 		Tree:   a.tree,
@@ -252,7 +254,10 @@ func (a *appliance) servePublic() error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler())
-	whip.Register(mux, a.service, a.tree, whip.Info{Version: version, Exposed: a.exposed(), HTTPSURL: a.httpsURL})
+	whip.Register(mux, a.service, a.tree, whip.Info{
+		Version: version, Exposed: a.exposed(), HTTPSURL: a.httpsURL,
+		OperatorURL: func(r *http.Request) string { return operatorURL(a.tree, a.admin, r) },
+	})
 	connections := fair.NewConnections(a.tree)
 	if err := a.serveTLS(listener.Addr(), mux, connections); err != nil {
 		listener.Close()

@@ -171,6 +171,7 @@ func (p *process) list(base string) (list struct {
 	}
 	Version  string
 	HTTPSURL string `json:"https_url"`
+	Operator string `json:"operator_url"`
 }) {
 	p.Helper()
 	status, body := get(p.T, base+"/api/streams")
@@ -227,6 +228,9 @@ func TestFirstStart(t *testing.T) {
 	}
 	if plain.HTTPSURL != p.https+"/" || p.https == "" {
 		t.Errorf("https_url is %q, HTTPS is at %q", plain.HTTPSURL, p.https)
+	}
+	if plain.Operator != p.admin+"/" {
+		t.Errorf("operator_url is %q, the admin listener is at %q", plain.Operator, p.admin)
 	}
 	if secure := p.list(plain.HTTPSURL[:len(plain.HTTPSURL)-1]); secure.HTTPSURL != plain.HTTPSURL {
 		t.Errorf("over HTTPS: %+v", secure)

@@ -85,7 +85,7 @@ func TestUnprotected(t *testing.T) {
 	s := start(t)
 	told := func(exposed bool) bool {
 		t.Helper()
-		h := &handler{service: s.service, tree: s.tree, info: Info{Exposed: exposed, HTTPSURL: func(*http.Request) string { return "" }}}
+		h := &handler{service: s.service, tree: s.tree, info: Info{Exposed: exposed, HTTPSURL: func(*http.Request) string { return "" }, OperatorURL: func(*http.Request) string { return "" }}}
 		w := httptest.NewRecorder()
 		h.streams(w, httptest.NewRequest("GET", "/api/streams", nil))
 		var doc struct{ Unprotected *bool }

@@ -35,6 +35,8 @@ type Info struct {
 	Version  string
 	Exposed  bool                         // other machines reach the listener
 	HTTPSURL func(r *http.Request) string // where the same page is over HTTPS, "" for nowhere
+	// OperatorURL is where who sends the request reaches the operator's page, "" for nowhere.
+	OperatorURL func(r *http.Request) string
 }
 
 type handler struct {
@@ -283,6 +285,7 @@ func (h *handler) streams(w http.ResponseWriter, r *http.Request) {
 		Streams     []controlplane.StreamInfo `json:"streams"`
 		Version     string                    `json:"version"`
 		HTTPSURL    string                    `json:"https_url"`
+		OperatorURL string                    `json:"operator_url"`
 		Unprotected bool                      `json:"unprotected"` // whoever reaches the server may publish and watch, and not only this machine does
-	}{h.service.Streams(), h.info.Version, h.info.HTTPSURL(r), h.info.Exposed && h.service.Open()})
+	}{h.service.Streams(), h.info.Version, h.info.HTTPSURL(r), h.info.OperatorURL(r), h.info.Exposed && h.service.Open()})
 }

@@ -64,7 +64,11 @@ func start(t *testing.T, sets ...string) *server {
 	}
 	t.Cleanup(service.Close)
 	mux := http.NewServeMux()
-	Register(mux, service, tree, Info{Version: "9.9", HTTPSURL: func(r *http.Request) string { return "https://" + r.Host + "/" }})
+	Register(mux, service, tree, Info{
+		Version:     "9.9",
+		HTTPSURL:    func(r *http.Request) string { return "https://" + r.Host + "/" },
+		OperatorURL: func(r *http.Request) string { return "http://operator." + r.Host + "/" },
+	})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -451,9 +455,10 @@ func TestMalformedHTTP(t *testing.T) {
 func TestListOfStreams(t *testing.T) {
 	s := start(t)
 	list := func() (got struct {
-		Streams  []controlplane.StreamInfo
-		Version  string
-		HTTPSURL string `json:"https_url"`
+		Streams     []controlplane.StreamInfo
+		Version     string
+		HTTPSURL    string `json:"https_url"`
+		OperatorURL string `json:"operator_url"`
 	}) {
 		a := s.do("GET", "/api/streams", "").want(200, "Content-Type", "application/json", "Access-Control-Allow-Origin", "*", "Cache-Control", "no-store")
 		if err := json.Unmarshal([]byte(a.body), &got); err != nil {
@@ -462,7 +467,8 @@ func TestListOfStreams(t *testing.T) {
 		return got
 	}
 	empty := list()
-	if empty.Streams == nil || len(empty.Streams) != 0 || empty.Version != "9.9" || empty.HTTPSURL != strings.Replace(s.url, "http:", "https:", 1)+"/" {
+	if empty.Streams == nil || len(empty.Streams) != 0 || empty.Version != "9.9" || empty.HTTPSURL != strings.Replace(s.url, "http:", "https:", 1)+"/" ||
+		empty.OperatorURL != strings.Replace(s.url, "http://", "http://operator.", 1)+"/" {
 		t.Errorf("%+v", empty)
 	}
 	publisher := s.offer("/whip/live", recorded(t, "chromium-whip-vp8")).created()

@@ -44,6 +44,8 @@ function onStatus(status) {
   if (live.has(player.name) && !before.has(player.name)) player.wake();
   cards.show(streams, player.name);
   publisher.offerSecurePage(status.https_url);
+  byId("operate").hidden = status.operator_url === "";
+  byId("operate").href = status.operator_url;
   byId("unprotected").hidden = !status.unprotected;
   byId("no-streams").hidden = streams.length > 0;
   setText(byId("version"), status.version);

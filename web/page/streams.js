@@ -21,6 +21,7 @@ const answerLimit = 5000; // ms
  * @property {Stream[]} streams
  * @property {string} version
  * @property {string} https_url empty where the server has no HTTPS
+ * @property {string} operator_url where this visitor reaches the operator's page, empty for nowhere
  * @property {boolean} unprotected whether everyone may publish and watch, from other machines too
  */
 

@@ -3,7 +3,7 @@
 // State, which must survive a restart, is flat and ours: Stream and Control
 // hold indexes and replay lists, and an egress derives the index of what it
 // sends from its extended sequence number. Context is derived from the keys and
-// holds ciphers only. For the AEAD profiles they are the standard library's AES-GCM;
+// holds ciphers only. For the AEAD profiles they are package aesgcm's;
 // for AES-CM they are pion/srtp's, with its own replay list off and told the
 // rollover counter before each packet, so that its state decides nothing.
 package srtp

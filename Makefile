@@ -6,10 +6,10 @@ SOURCES := $(shell find . -name '*.go' -not -name '*_test.go') $(shell find web/
 
 # Debian packages that the tests use, beside Go: browsers, DTLS peers, network
 # namespaces, the decoder that checks the demo clip, FUSE for users without rights,
-# GStreamer as a client.
+# GStreamer as a client, a C compiler for a stand-in of perf/.
 TEST_PACKAGES := chromium firefox-esr ffmpeg openssl gnutls-bin iproute2 fuse3 systemd prometheus clang-14 llvm-14 libbpf-dev \
 	python3-gst-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
-	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-nice gstreamer1.0-libav
+	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-nice gstreamer1.0-libav gcc libc6-dev
 
 .PHONY: help run build test race fuzz matrix perf effect soak deps bpf
 
@@ -32,7 +32,7 @@ test: deps ## install what the tests miss, then run them all
 
 # The C yardstick of perf/ has a cipher for amd64 only.
 ifeq ($(shell uname -m),x86_64)
-TEST_PACKAGES += gcc libc6-dev libipsec-mb-dev
+TEST_PACKAGES += libipsec-mb-dev
 endif
 
 deps:

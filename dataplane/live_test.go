@@ -152,6 +152,30 @@ func keys[V any](m map[string]V) map[string]bool {
 	return set
 }
 
+// What the kernel grants is shown: buffers of twice the size that is asked for, and
+// whether the sockets busy poll.
+func TestWhatTheKernelGrants(t *testing.T) {
+	tree := newTree(t, "dataplane/shards=2", "dataplane/receive_buffer_bytes=100000", "dataplane/send_buffer_bytes=150000", "dataplane/busy_poll_us=20")
+	start(t, tree, ignore)
+	holds := func(path, want string) {
+		t.Helper()
+		if got, err := tree.Get(path); err != nil || got != want {
+			t.Errorf("%s is %s, %v; want %s", path, got, err, want)
+		}
+	}
+	holds("receive_queue_max_bytes", "400000")
+	holds("send_queue_max_bytes", "600000")
+	holds("busy_poll_shards", "2")
+	for path, value := range map[string]string{"dataplane/receive_buffer_bytes": "200000", "dataplane/busy_poll_us": "0"} {
+		if err := tree.Set(path, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds("receive_queue_max_bytes", "800000")
+	holds("send_queue_max_bytes", "600000")
+	holds("busy_poll_shards", "0")
+}
+
 // TCP_NODELAY of connections that are there follows the attribute.
 func TestTCPNoDelay(t *testing.T) {
 	tree := newTree(t, "dataplane/shards=1")

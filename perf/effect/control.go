@@ -19,37 +19,39 @@ const (
 	nagleAlone = "the same with Nagle"
 )
 
-// standinControl has all steps, on a server that one would write first.
+// standinSteps are all of them, on a server that one would write first.
+var standinSteps = []step{
+	{name: "default TCP", attrs: []string{"nodelay=0", "epoll=0"}, nagle: true},
+	{name: "+ TCP_NODELAY", attrs: []string{"nodelay=1", "epoll=0"}},
+	{name: reuse, attrs: []string{"nodelay=1", "epoll=0"}, reuse: true},
+	{name: "+ edge-triggered epoll", attrs: []string{"nodelay=1", "epoll=1"}, reuse: true},
+	{name: nagleAlone, attrs: []string{"nodelay=0", "epoll=0"}, nagle: true, reuse: true, than: reuse},
+}
+
+// sluiceSteps are those that Sluice can be set to.
+var sluiceSteps = []step{
+	{name: "default TCP", attrs: []string{"http/tcp_nodelay=0"}, nagle: true},
+	{name: "+ TCP_NODELAY", attrs: []string{"http/tcp_nodelay=1"}},
+	{name: reuse, attrs: []string{"http/tcp_nodelay=1"}, reuse: true},
+	{name: nagleAlone, attrs: []string{"http/tcp_nodelay=0"}, nagle: true, reuse: true, than: reuse},
+}
+
 func (e *effect) standinControl(ctx context.Context) (*ladder, error) {
-	steps := []step{
-		{name: "default TCP", attrs: []string{"nodelay=0", "epoll=0"}, nagle: true},
-		{name: "+ TCP_NODELAY", attrs: []string{"nodelay=1", "epoll=0"}},
-		{name: reuse, attrs: []string{"nodelay=1", "epoll=0"}, reuse: true},
-		{name: "+ edge-triggered epoll", attrs: []string{"nodelay=1", "epoll=1"}, reuse: true},
-		{name: nagleAlone, attrs: []string{"nodelay=0", "epoll=0"}, nagle: true, reuse: true, than: reuse},
-	}
 	l := newLadder(result.Scenario{
 		Name: "control, stand-in", Setup: "loopback", Unit: "request",
 		About: fmt.Sprintf("%d clients send small requests, head and body in two writes, to perf/standin, which answers in two writes", e.clients),
-	}, steps)
+	}, standinSteps)
 	l.quoted = field
 	l.remark = "A thread for each connection before epoll, which Sluice cannot be set to: hence a stand-in. Latency times throughput says " +
 		"that what the field quotes is of about 100 clients."
 	return l, e.control(ctx, l, "standin", "none")
 }
 
-// sluiceControl has the steps that Sluice can be set to.
 func (e *effect) sluiceControl(ctx context.Context) (*ladder, error) {
-	steps := []step{
-		{name: "default TCP", attrs: []string{"http/tcp_nodelay=0"}, nagle: true},
-		{name: "+ TCP_NODELAY", attrs: []string{"http/tcp_nodelay=1"}},
-		{name: reuse, attrs: []string{"http/tcp_nodelay=1"}, reuse: true},
-		{name: nagleAlone, attrs: []string{"http/tcp_nodelay=0"}, nagle: true, reuse: true, than: reuse},
-	}
 	l := newLadder(result.Scenario{
 		Name: "control, Sluice", Setup: "loopback", Unit: "request",
 		About: fmt.Sprintf("%d clients PUT an attribute of Sluice, head and body in two writes", e.clients),
-	}, steps)
+	}, sluiceSteps)
 	l.quoted = field
 	l.remark = "Edge-triggered epoll is in every row: Go's runtime has nothing else."
 	return l, e.control(ctx, l, "sluice", "admin/watches_max")

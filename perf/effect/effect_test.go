@@ -4,11 +4,17 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
+	"net/http"
+	"net/url"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sluice/perf/lab"
 	"sluice/perf/load"
@@ -138,6 +144,127 @@ func TestSwitchesSwitch(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestControlSwitches: the steps of the control path set the server's sockets and threads as they say. A descriptor of another process
+// is asked through a copy (pidfd_getfd(2)).
+func TestControlSwitches(t *testing.T) {
+	e := newEffect(t)
+	for _, c := range []struct {
+		server string
+		steps  []step
+		epoll  bool // always
+	}{{"standin", standinSteps, false}, {"sluice", sluiceSteps, true}} {
+		t.Run(c.server, func(t *testing.T) {
+			stop, err := e.start(t.Context(), c.server, rig.Place{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stop()
+			idle := 1 + runtime.NumCPU() // the stand-in's threads that accept and that serve epoll sets
+			for _, st := range c.steps {
+				if err := e.set(t.Context(), st); err != nil {
+					t.Fatal(err)
+				}
+				const clients = 8
+				noDelay := e.connected(t, clients)
+				if want := slices.Repeat([]bool{!st.nagle}, clients); !slices.Equal(noDelay, want) {
+					t.Errorf("%s: TCP_NODELAY is %v", st.name, noDelay)
+				}
+			}
+			if c.epoll {
+				return
+			}
+			for value, more := range map[string]int{"0": 8, "1": 0} { // threads for 8 connections
+				if err := e.set(t.Context(), step{attrs: []string{"epoll=" + value}}); err != nil {
+					t.Fatal(err)
+				}
+				http.DefaultClient.CloseIdleConnections() // that of the line before
+				await(t, "its threads to end", func() bool { return e.threads(t) == idle })
+				list := e.dial(t, 8)
+				await(t, "the threads of 8 connections", func() bool { return e.threads(t) == idle+more })
+				hangUp(list)
+			}
+		})
+	}
+}
+
+// connected connects and returns whether each of the connections has TCP_NODELAY at the server's end.
+func (e *effect) connected(t *testing.T, clients int) (noDelay []bool) {
+	t.Helper()
+	list := e.dial(t, clients)
+	defer hangUp(list)
+	ports := map[int]bool{}
+	for _, c := range list {
+		ports[c.LocalAddr().(*net.TCPAddr).Port] = true
+	}
+	process, err := unix.PidfdOpen(e.server.PID(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(process)
+	await(t, "the connections", func() bool {
+		noDelay = nil
+		for fd := range 200 {
+			own, err := unix.PidfdGetfd(process, fd, 0)
+			if err != nil {
+				continue
+			}
+			var peer int
+			switch name, _ := unix.Getpeername(own); name := name.(type) {
+			case *unix.SockaddrInet4:
+				peer = name.Port
+			case *unix.SockaddrInet6:
+				peer = name.Port
+			}
+			if v, err := unix.GetsockoptInt(own, unix.IPPROTO_TCP, unix.TCP_NODELAY); err == nil && ports[peer] {
+				noDelay = append(noDelay, v != 0)
+			}
+			unix.Close(own)
+		}
+		return len(noDelay) == clients
+	})
+	return noDelay
+}
+
+func (e *effect) dial(t *testing.T, clients int) (list []net.Conn) {
+	t.Helper()
+	url, err := url.Parse(e.server.AttrURL("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range clients {
+		c, err := net.Dial("tcp", url.Host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+func hangUp(list []net.Conn) {
+	for _, c := range list {
+		c.Close()
+	}
+}
+
+func (e *effect) threads(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", e.server.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+func await(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -119,20 +120,20 @@ static void begin(void *(*run)(void *), void *arg)
 static void admit(int listener)
 {
 	static unsigned turn;
-	int flags = edge ? SOCK_NONBLOCK : 0;
-	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | flags);
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0)
 		return;
-	int on = nodelay;
+	int on = nodelay, looped = edge; // as they are now, not when the wait began
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	struct conn *c = calloc(1, sizeof *c);
 	if (!c)
 		fail("calloc");
 	c->fd = fd;
-	if (!flags) {
+	if (!looped) {
 		begin(serve, c);
 		return;
 	}
+	fcntl(fd, F_SETFL, O_NONBLOCK);
 	struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.ptr = c};
 	if (epoll_ctl(loops[turn++ % cpus], EPOLL_CTL_ADD, fd, &ev))
 		fail("epoll_ctl");

@@ -100,6 +100,7 @@ type StreamPicture struct {
 	Late     uint64   `json:"late_packets"`    // in the last window
 	Sent     uint64   `json:"sent_packets"`    // in the last window
 	Latency  []uint64 `json:"latency"`         // packets, by bucket
+	Stamped  []uint64 `json:"transmit"`        // those of a sample, to the kernel's transmit timestamp
 }
 
 // maxPictured bounds the streams of a picture: a page with more helps nobody.
@@ -144,12 +145,12 @@ func (s *Service) Picture() Picture {
 	}
 	streams := s.mostWatched()
 	for _, own := range streams {
-		var sum histogram.Histogram
-		for i, h := range s.plane.Latency(own.routes) {
-			sum.Merge(&h)
+		var sum engine.Latency
+		for i, l := range s.plane.Latency(own.routes) {
+			sum.Merge(&l)
 			own.picture.BudgetUS = budgets[own.routes[i]].Microseconds()
 		}
-		own.picture.Latency = coarse(&sum)
+		own.picture.Latency, own.picture.Stamped = coarse(&sum.Sent), coarse(&sum.Stamped)
 		p.Streams = append(p.Streams, own.picture)
 	}
 	return p

@@ -9,7 +9,7 @@ import (
 // Everything about a session can be seen but what is secret: the token that its
 // URL names it by, its keys and its ICE credentials.
 func TestInspectSessions(t *testing.T) {
-	r := start(t)
+	r := start(t, "dataplane/transmit_stamp_every=1")
 	publisher := r.publish("live", settings{}, opus, vp8)
 	viewer := r.watch("live", settings{}, vp8)
 	publisher.video().run(5, viewer)
@@ -85,4 +85,13 @@ func TestInspectSessions(t *testing.T) {
 	if sent == 0 || p.Streams[0].Viewers != 1 || !p.Streams[0].Live {
 		t.Errorf("the stream is pictured as %+v", p.Streams[0])
 	}
+	r.eventually(func() string {
+		publisher.video().send(false, 1)
+		for _, n := range r.service.Picture().Streams[0].Stamped {
+			if n > 0 {
+				return ""
+			}
+		}
+		return "no packet of the stream has the kernel's transmit timestamp"
+	})
 }

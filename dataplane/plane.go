@@ -12,7 +12,6 @@ import (
 
 	"sluice/dataplane/clock"
 	"sluice/dataplane/engine"
-	"sluice/dataplane/histogram"
 	"sluice/dataplane/internal/arena"
 	"sluice/dataplane/internal/shard"
 	"sluice/dataplane/internal/tcp"
@@ -165,10 +164,10 @@ func (p *Plane) Heard(within time.Duration) int {
 
 // Latency returns how long the packets of each of the routes took, all shards
 // together. A shard that does not answer is left out.
-func (p *Plane) Latency(routes []msg.RouteID) []histogram.Histogram {
-	sum := make([]histogram.Histogram, len(routes))
+func (p *Plane) Latency(routes []msg.RouteID) []engine.Latency {
+	sum := make([]engine.Latency, len(routes))
 	for _, s := range p.shards {
-		own := make([]histogram.Histogram, len(routes))
+		own := make([]engine.Latency, len(routes))
 		if !s.Look(func(e *engine.Engine) {
 			for i, id := range routes {
 				e.AddLatency(id, &own[i])

@@ -128,9 +128,23 @@ func (e *Engine) backlog(eg *egress) uint64 {
 	return r.ring.Head() - max(eg.cursor, r.ring.Tail())
 }
 
-// AddLatency adds to h how long the packets of a route took on this shard.
-func (e *Engine) AddLatency(id msg.RouteID, h *histogram.Histogram) {
+// Latency is how long the packets of a route took, from the kernel's receive
+// timestamp.
+type Latency struct {
+	Sent    histogram.Histogram // to the return of the call that sent them on
+	Stamped histogram.Histogram // to the kernel's transmit timestamp, of a sample
+}
+
+// Merge adds what o counted.
+func (l *Latency) Merge(o *Latency) {
+	l.Sent.Merge(&o.Sent)
+	l.Stamped.Merge(&o.Stamped)
+}
+
+// AddLatency adds to l how long the packets of a route took on this shard.
+func (e *Engine) AddLatency(id msg.RouteID, l *Latency) {
 	if r := e.routes[id]; r != nil && r.latency != nil {
-		h.Merge(r.latency)
+		l.Sent.Merge(r.latency)
+		l.Stamped.Merge(r.stamped)
 	}
 }

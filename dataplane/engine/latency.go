@@ -66,6 +66,7 @@ func (e *Engine) HandleSent(now clock.Time) {
 // of. There is one at a time, so answers need no names.
 type stamp struct {
 	pending  bool
+	route    *route
 	received clock.Time // the oldest packet of the run
 	asked    clock.Time
 	skipped  int // runs since
@@ -85,7 +86,7 @@ func (e *Engine) askStamp(r *route, from uint64, path *pkt.Path, tx *pkt.Batch) 
 		return
 	}
 	p, _ := r.ring.At(from)
-	*s = stamp{pending: true, received: p.Received, asked: e.now}
+	*s = stamp{pending: true, route: r, received: p.Received, asked: e.now}
 }
 
 // AwaitsStamp reports whether the shell should ask the kernel for an answer.
@@ -101,6 +102,7 @@ func (e *Engine) HandleStamp(at clock.Time) {
 	if e.stamp.pending && at >= e.stamp.asked {
 		e.stamp.pending = false
 		e.stamped.Record(at.Sub(e.stamp.received), 1)
+		e.stamp.route.stamped.Record(at.Sub(e.stamp.received), 1)
 	}
 }
 

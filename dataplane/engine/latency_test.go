@@ -38,9 +38,9 @@ func (want counted) check(t *testing.T, what string, h *histogram.Histogram) {
 }
 
 func latency(e *engine.Engine, id msg.RouteID) *histogram.Histogram {
-	var h histogram.Histogram
-	e.AddLatency(id, &h)
-	return &h
+	var l engine.Latency
+	e.AddLatency(id, &l)
+	return &l.Sent
 }
 
 // Each packet counts once for each viewer on each shard, from when the kernel had
@@ -255,6 +255,11 @@ func TestStamps(t *testing.T) {
 	e.HandleStamp(b.now.Add(7 * time.Millisecond))
 	st := e.Stats()
 	counted{40 * time.Millisecond: 1}.check(t, "stamped", &st.Stamped)
+	var own engine.Latency
+	e.AddLatency(burstRoute, &own)
+	counted{40 * time.Millisecond: 1}.check(t, "stamped of the route", &own.Stamped)
+	e.AddLatency(burstRoute+1, &own) // one that is gone
+	counted{40 * time.Millisecond: 1}.check(t, "stamped, with another route's", &own.Stamped)
 	if frame() != 1 {
 		t.Error("no stamp after the answer")
 	}

@@ -262,7 +262,7 @@ func (e *Engine) open(r *route, source, seq uint64, ts uint32, size int, key boo
 	}
 	r.waitKey = false
 	if r.ring == nil {
-		r.ring, r.latency = e.newRing(r), newHistogram()
+		r.ring, r.latency, r.stamped = e.newRing(r), newHistogram(), newHistogram()
 	}
 	seq, ts, ok := r.splice.Map(seq, ts, e.now, r.clockRate)
 	if !ok {

@@ -148,6 +148,7 @@ type route struct {
 	splice   rewrite.Splice
 	ring     *history.Ring        // nil before the first packet
 	latency  *histogram.Histogram // of what was sent here; made with the ring
+	stamped  *histogram.Histogram // to the kernel's transmit timestamp, of a sample; likewise
 	sent     uint64               // how many it counts
 	late     uint64               // of these, later than the budget
 	tuning   msg.Tuning           // its own, where it is not 0

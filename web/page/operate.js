@@ -55,8 +55,8 @@ function show(now, before, seconds) {
 }
 
 function showStreams(now, before) {
-  const old = new Map(before.streams.map((s) => [s.name, s.latency]));
-  byId("latency").replaceChildren(...now.streams.map((s) => streamCard(s, between(s.latency, old.get(s.name)), now.edges_us)));
+  const old = new Map(before.streams.map((s) => [s.name, s]));
+  byId("latency").replaceChildren(...now.streams.map((s) => streamCard(s, between(s.latency, old.get(s.name)?.latency), now.edges_us)));
   byId("no-latency").hidden = now.streams.length > 0;
 }
 
@@ -64,7 +64,9 @@ function streamCard(stream, counts, edges) {
   const p50 = quantile(counts, edges, 0.5);
   const p99 = quantile(counts, edges, 0.99);
   const verdict = verdictOn(stream);
-  const facts = `${plural(stream.viewers, "viewer")}, ${plural(total(counts), "packet")}, p50 ${p50}, p99 ${p99}`;
+  const sampled = total(stream.transmit); // few, so all since the start
+  const device = sampled ? `; to the network device p50 ${quantile(stream.transmit, edges, 0.5)}, p99 ${quantile(stream.transmit, edges, 0.99)} of ${count(sampled)} sampled` : "";
+  const facts = `${plural(stream.viewers, "viewer")}, ${plural(total(counts), "packet")}, p50 ${p50}, p99 ${p99}${device}`;
   return element(
     "li",
     {},

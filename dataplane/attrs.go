@@ -97,17 +97,17 @@ var (
 	busyPollAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/busy_poll_us", Unit: "us", Mode: attr.RW, Min: 0, Max: 10000, Default: "0", Since: "0.1",
 		Doc: `How long a shard looks into the network device's queue itself before it sleeps (SO_BUSY_POLL, and since Linux 6.9 the same of
-			its epoll set), where the device has such a queue: network cards do, the loopback device does not. This needs
-			CAP_NET_ADMIN; busy_poll_shards says whether it was granted. dataplane/spin_us asks the sockets, whatever is behind them.`,
+			its epoll set), where the device has such a queue: network cards do, the loopback device does not. Some kernels want
+			CAP_NET_ADMIN for it; busy_poll_shards says whether it was granted. dataplane/spin_us asks the sockets, whatever is behind them.`,
 	})
 	busyPollBudgetAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/busy_poll_budget", Mode: attr.RW, Min: 1, Max: 1024, Default: "8", Since: "0.1",
-		Doc: "How many packets one such look takes at most (SO_BUSY_POLL_BUDGET).",
+		Doc: "How many packets one such look takes at most (SO_BUSY_POLL_BUDGET). To change it needs CAP_NET_ADMIN.",
 	})
 	busyPollPreferAttr = Attrs.Bool(attr.Decl{
 		Path: "dataplane/busy_poll_prefer", Mode: attr.RW, Default: "0", Since: "0.1",
 		Doc: `Whether the device need not interrupt while a shard looks (SO_PREFER_BUSY_POLL). It does something only where
-			napi_defer_hard_irqs and gro_flush_timeout of the device are set.`,
+			napi_defer_hard_irqs and gro_flush_timeout of the device are set, and needs CAP_NET_ADMIN.`,
 	})
 	gsoAttr = Attrs.Bool(attr.Decl{
 		Path: "dataplane/gso", Mode: attr.RW, Default: "1", Since: "0.1",

@@ -20,7 +20,7 @@ import (
 // ends and back while media flows to viewers by UDP and by TCP: what is written is
 // read again, and no packet is lost.
 func TestChangesUnderLoadLoseNothing(t *testing.T) {
-	p := launch(t, "--set", "dataplane/shards=2")
+	p := launch(t, "--set", "dataplane/shards=2", "--set", "dataplane/shed_ms=0") // a busy machine is no reason to leave frames out
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	defer cancel()
 	tree := attrsock.New(p.socket)

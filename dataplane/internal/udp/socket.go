@@ -111,19 +111,13 @@ func setBuffers(fd, receive, send int) {
 
 // BusyPoll has a read of an empty socket look into the device's queue itself
 // (socket(7), SO_BUSY_POLL), where that has one which can be looked into. It
-// reports whether the kernel does as wished: more than it does already takes
-// CAP_NET_ADMIN.
+// reports whether the kernel does: older ones want CAP_NET_ADMIN for more than
+// they do already. For another budget and for preferring it all want that;
+// without, those stay as they are.
 func (s *Socket) BusyPoll(wish pkt.BusyPoll) bool {
-	for _, o := range [...]struct{ opt, value int }{
-		{unix.SO_BUSY_POLL, int(wish.For.Microseconds())},
-		{unix.SO_PREFER_BUSY_POLL, number(wish.Prefer)},
-		{unix.SO_BUSY_POLL_BUDGET, wish.Budget},
-	} {
-		if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, o.opt, o.value) != nil {
-			return false
-		}
-	}
-	return wish.For > 0
+	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_PREFER_BUSY_POLL, number(wish.Prefer))
+	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_BUSY_POLL_BUDGET, wish.Budget)
+	return unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_BUSY_POLL, int(wish.For.Microseconds())) == nil && wish.For > 0
 }
 
 // Use switches accelerators: those that are wished and that the kernel does

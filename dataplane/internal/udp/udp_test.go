@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -686,8 +687,7 @@ func TestSetBuffers(t *testing.T) {
 	}
 }
 
-// What is wished of busy polling the socket has; what the kernel refuses is not
-// in use.
+// What is wished of busy polling the socket has, as far as this process may.
 func TestBusyPoll(t *testing.T) {
 	s := listen(t, "127.0.0.1:0")
 	has := func(option int) int {
@@ -699,14 +699,15 @@ func TestBusyPoll(t *testing.T) {
 		return v
 	}
 	for _, wish := range []pkt.BusyPoll{{For: 50 * time.Microsecond, Budget: 64, Prefer: true}, {For: 20 * time.Microsecond, Budget: 8}, {Budget: 8}} {
-		if got := s.BusyPoll(wish); got != (wish.For > 0) {
-			t.Errorf("%+v: in use %v", wish, got)
+		in := s.BusyPoll(wish)
+		if in != (has(unix.SO_BUSY_POLL) > 0) || in != (wish.For > 0) && os.Geteuid() == 0 {
+			t.Errorf("%+v: in use %v, the socket has %d us", wish, in, has(unix.SO_BUSY_POLL))
 		}
-		if has(unix.SO_BUSY_POLL) != int(wish.For.Microseconds()) || has(unix.SO_PREFER_BUSY_POLL) != number(wish.Prefer) {
-			t.Errorf("%+v: the socket has %d us, prefers %d", wish, has(unix.SO_BUSY_POLL), has(unix.SO_PREFER_BUSY_POLL))
+		if in && has(unix.SO_BUSY_POLL) != int(wish.For.Microseconds()) {
+			t.Errorf("%+v: the socket has %d us", wish, has(unix.SO_BUSY_POLL))
 		}
-	}
-	if s.BusyPoll(pkt.BusyPoll{For: time.Microsecond, Budget: 1 << 16}) {
-		t.Error("a budget that the kernel refuses is in use")
+		if has(unix.SO_PREFER_BUSY_POLL) != number(wish.Prefer) && os.Geteuid() == 0 {
+			t.Errorf("%+v: the socket prefers %d", wish, has(unix.SO_PREFER_BUSY_POLL))
+		}
 	}
 }

@@ -177,9 +177,31 @@ func (r *runner) start(ctx context.Context, s scenario.Scenario, a scenario.Arm,
 	r.server = server
 	p.Target = server.Target("perf")
 	p.CM, p.TCP, p.Window, p.Warm = a.CM, a.TCP, r.window, warmUp
+	stopScraping := scraping(ctx, server, a.Scrape)
 	rep, err = load.Run(ctx, p)
+	err = errors.Join(err, stopScraping())
 	r.clock.done(r.guess(s), time.Since(began))
 	return rep, err
+}
+
+// scraping reads the server's metrics every so often, or never for 0, until stop, which returns why it could not.
+func scraping(ctx context.Context, server *rig.Server, every time.Duration) (stop func() error) {
+	if every == 0 {
+		return func() error { return nil }
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error)
+	go func() {
+		n, err := server.Scrape(ctx, every)
+		if err == nil && n == 0 {
+			err = errors.New("the metrics were not read once")
+		}
+		done <- err
+	}()
+	return func() error {
+		cancel()
+		return <-done
+	}
 }
 
 // profileStages asks the server that runs where its time goes.

@@ -267,6 +267,42 @@ func (s *Server) Profile(ctx context.Context, seconds int) ([]byte, error) {
 	return io.ReadAll(resp.Body)
 }
 
+// Scrape reads /metrics whole, as Prometheus does, each time so long after the last, until ctx is done. It returns how many
+// times it did, and why it could not.
+func (s *Server) Scrape(ctx context.Context, every time.Duration) (n int, err error) {
+	for tick := time.NewTicker(every); ; n++ {
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return n, nil
+		case <-tick.C:
+		}
+		if err := s.scrape(ctx); err != nil && ctx.Err() == nil {
+			return n, err
+		}
+	}
+}
+
+func (s *Server) scrape(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.admin+"/metrics", nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("/metrics: status %d", resp.StatusCode)
+	}
+	return nil
+}
+
 // Goroutines reads the go_goroutines metric; it is 0 for a server that has no admin listener.
 func (s *Server) Goroutines() (int, error) {
 	n, err := s.Metric("go_goroutines")

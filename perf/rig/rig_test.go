@@ -1,8 +1,12 @@
 package rig
 
 import (
+	"context"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMetric(t *testing.T) {
@@ -36,5 +40,26 @@ func TestLookup(t *testing.T) {
 	}
 	if _, err := Lookup("other"); err == nil || !strings.Contains(err.Error(), "sluice, baseline") {
 		t.Fatalf("error is %v, want one that lists the names", err)
+	}
+}
+
+// TestScrape reads metrics again and again until it is told to stop, and gives up on a server that has none.
+func TestScrape(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusNotFound} {
+		ctx, cancel := context.WithCancel(t.Context())
+		asked := 0
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if asked++; asked == 3 {
+				cancel()
+			}
+			w.WriteHeader(status)
+		}))
+		s := &Server{admin: strings.TrimPrefix(web.URL, "http://")}
+		n, err := s.Scrape(ctx, time.Millisecond)
+		if good := status == http.StatusOK; good != (err == nil) || good && (asked != 3 || n < 2) || !good && asked != 1 {
+			t.Errorf("status %d: asked %d times, %d, %v", status, asked, n, err)
+		}
+		cancel()
+		web.Close()
 	}
 }

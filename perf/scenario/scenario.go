@@ -39,6 +39,8 @@ type Arm struct {
 	Args   []string // further arguments of the server
 	CM     bool     // with AES128_CM_HMAC_SHA1_80 instead of AEAD_AES_128_GCM
 	TCP    bool     // viewers come by ICE-TCP
+
+	Scrape time.Duration // how often the server's metrics are read meanwhile; 0 for never
 }
 
 // Scenario is one load on some servers.
@@ -70,6 +72,11 @@ func set(name string, attributes ...string) Arm {
 		a.Args = append(a.Args, "--set", s)
 	}
 	return a
+}
+
+// scraped is Sluice whose metrics are read.
+func scraped(name string, every time.Duration) Arm {
+	return Arm{Name: name, Server: "sluice", Scrape: every}
 }
 
 // yardsticks are the least work, in Go and in C, and no work at all, on the messages that the media allows.
@@ -201,6 +208,10 @@ func variants() []Scenario {
 		{
 			Name: "tcp", About: "all of few viewers timed, by UDP and by ICE-TCP", Setup: Loopback, Plan: few,
 			Arms: []Arm{sluice, tcp},
+		},
+		{
+			Name: "scrape", About: "2,000 viewers of audio while nobody reads the metrics, or somebody does once or ten times a second", Setup: Loopback,
+			Plan: plan(load.Media{}, 2000), Arms: []Arm{sluice, scraped("each second", time.Second), scraped("each 100 ms", 100*time.Millisecond)},
 		},
 		{
 			Name: "steering", About: "datagrams to any shard, or to their own", Setup: Loopback, Plan: burst,

@@ -229,6 +229,7 @@ func (b *Bench) Ended(viewers []*Viewer) (reasons []string) {
 // mark is what has been sent and what has arrived at a moment when nothing is on its way.
 type mark struct {
 	sent    []uint64 // by each publisher
+	sound   []uint64 // of these, audio packets
 	viewers []arrivals
 	dropped uint64 // on their way, by Target.Drop
 	usage   usage
@@ -245,6 +246,7 @@ type usage struct {
 type arrivals struct {
 	delivered  uint64
 	unique     uint64 // full viewers: markers
+	sound      uint64 // of these, in audio packets
 	duplicates uint64
 	reordered  uint64
 	corrupt    uint64 // packets that did not decrypt or had no marker
@@ -320,6 +322,7 @@ func (b *Bench) settle(viewers []*Viewer) (mark, error) {
 func (b *Bench) read(viewers []*Viewer) (m mark, err error) {
 	for _, p := range b.pubs {
 		m.sent = append(m.sent, p.sent())
+		m.sound = append(m.sound, p.streams[audio].sent.Load())
 	}
 	if b.target.Drop != nil {
 		if m.dropped, err = b.target.Drop.Packets(); err != nil {
@@ -357,6 +360,7 @@ func (v *viewer) arrivals() (a arrivals, err error) {
 		a.duplicates += v.streams[k].duplicates
 		a.reordered += v.streams[k].reordered
 	}
+	a.sound = v.streams[audio].unique
 	a.corrupt = uint64(v.undecrypted + v.unmarked)
 	a.frames = v.frames
 	return a, nil

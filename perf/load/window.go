@@ -16,6 +16,8 @@ type Counts struct {
 	Delivered      uint64  `json:"delivered"`       // packets to all viewers, those discarded on their way among them
 	Lost           int64   `json:"lost"`            // due - delivered; below zero: the server sent packets more than once
 	Worst          int64   `json:"worst_lost"`      // lost by the viewer that lost most; 0 when media was discarded on its way
+	SoundDue       uint64  `json:"sound_due"`       // audio packets to the full viewers
+	SoundLost      int64   `json:"sound_lost"`      // of these, like Lost
 	Duplicates     uint64  `json:"duplicates"`      // full viewers only, as are the next three
 	Reordered      uint64  `json:"reordered"`       //
 	Corrupt        uint64  `json:"corrupt"`         // did not decrypt, or had no marker
@@ -195,6 +197,9 @@ func (m mark) since(before mark, viewers []*Viewer) (c Counts) {
 		got := a.delivered - z.delivered
 		if v.full {
 			got = a.unique - z.unique
+			sound := m.sound[v.stream] - before.sound[v.stream]
+			c.SoundDue += sound
+			c.SoundLost += int64(sound) - int64(a.sound-z.sound)
 		}
 		due := m.sent[v.stream] - before.sent[v.stream]
 		c.Due += due

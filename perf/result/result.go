@@ -204,6 +204,9 @@ func (a *Arm) Remarks() (lines []string) {
 	}
 	if p := a.Peak; p != nil {
 		lines = append(lines, fmt.Sprintf("peak %.0f packets/s; offered %.0f it delivered %.0f, %.0f %% of the peak", p.PPS, p.Offered, p.Overload, 100*p.Overload/p.PPS))
+		if len(a.Runs) > 0 {
+			lines = append(lines, overloaded(a.Runs[len(a.Runs)-1]))
+		}
 	}
 	for _, why := range a.Failed {
 		lines = append(lines, "a run failed: "+why)
@@ -214,4 +217,11 @@ func (a *Arm) Remarks() (lines []string) {
 		}
 	}
 	return lines
+}
+
+// overloaded says what else became of an overload: how video and sound were lost, how late the rest came, and how HTTP fared.
+func overloaded(r load.Report) string {
+	f, c := r.Counts.Frames, r.Counts
+	return fmt.Sprintf("in the overload: video frames %d whole, %d broken, %d missing; sound lost %d of %d packets; latency p50 %.0f, p99 %.0f ms; HTTP answers %.1f, at worst %.1f ms",
+		f.Whole, f.Broken, f.Missing, c.SoundLost, c.SoundDue, c.Latency.P50, c.Latency.P99, r.Answer.Median, r.Answer.Max)
 }

@@ -225,7 +225,10 @@ func extremes() []Scenario {
 	wall := load.Plan{Media: load.Media{Streams: 600, FPS: 10, PPF: 8, Size: 1150, Silent: true}, Viewers: 240, Full: sampled}
 	return []Scenario{
 		{Name: "storm", About: "500 viewers join at once while media flows", Setup: Loopback, Plan: storm, Arms: []Arm{sluice, baseline}},
-		{Name: "wall", About: "600 publishers at 80 packets/s, 240 viewers of one each; Sluice alone", Setup: Loopback, Plan: wall, Arms: []Arm{sluice}},
+		{
+			Name: "wall", About: "600 publishers at 80 packets/s, 240 viewers of one each; Sluice alone", Setup: Loopback, Plan: wall,
+			Arms: []Arm{sluice, set("steered", "steer/mode=reuseport")},
+		},
 		{
 			Name: "largest", About: "the most viewers with loss below 0.1 % and p99 below 20 ms", Setup: Loopback, Mode: Largest,
 			Plan: plan(video, 100), Arms: []Arm{sluice, baseline, janus},

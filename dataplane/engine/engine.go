@@ -79,7 +79,7 @@ func DefaultSettings() Settings {
 		ResendPerSecond: 1000,
 		ForgedPerSecond: 1000,
 		StreamLag:       time.Second,
-		Shed:            300 * time.Millisecond,
+		Shed:            500 * time.Millisecond,
 		StampEvery:      1024,
 		TrainMax:        44,
 		PadMax:          16,

@@ -53,8 +53,10 @@ fuzz: ## run every fuzz target for FUZZTIME each (default 30s)
 matrix: deps ## each client publishes to each over each network, without and with loss; a table (a quarter of an hour)
 	$(GO) test -count=1 -v -timeout 1h -run '^(TestMatrix|TestGStreamer|TestNetworks)$$' ./perf/e2e -whole
 
-perf: build ## measure Sluice beside others: SCENARIO=quick (a quarter of an hour), tx-100, … or all (hours); BUDGET=FILE judges
-	$(GO) run ./perf/compare -scenario '$(or $(SCENARIO),all)' $(if $(BUDGET),-budget $(BUDGET)) $(if $(filter quick,$(SCENARIO)),-runs 3 -seconds 3 -rss-wait 0 -markdown) $(PERF)
+perf: build ## measure Sluice beside others: SCENARIO=quick (a quarter of an hour), tx-100, … or all (hours), or instructions (a minute); BUDGET=FILE judges
+	$(if $(filter instructions,$(SCENARIO)),$(GO) run ./perf/instructions $(PERF),$(COMPARE))
+
+COMPARE = $(GO) run ./perf/compare -scenario '$(or $(SCENARIO),all)' $(if $(BUDGET),-budget $(BUDGET)) $(if $(filter quick,$(SCENARIO)),-runs 3 -seconds 3 -rss-wait 0 -markdown) $(PERF)
 
 effect: build ## what each option of low-latency networking is worth, switched on one by one: about four minutes
 	$(GO) run ./perf/effect $(EFFECT)

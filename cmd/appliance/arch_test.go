@@ -83,6 +83,7 @@ var policy = []room{
 	{"deploy", false, "", "unit file and image, and their test"},
 	{"bpf/drop", false, "", "a program of the kernel and its loader; knows no more of media than RTP's first two bytes"},
 	{"perf/proc", false, "", "processes and their cost; a yardstick shares no code with what it measures"},
+	{"perf/instructions", false, "", "steps through a benchmark's binary, whatever is in it"},
 	{"perf/stages", false, "", "where CPU time went, by the names in a profile"},
 	{"perf/client", false, "", "a peer of its own, made from libraries, for the same reason"},
 	{"perf/lab", false, "bpf/drop", "a network without receivers"},

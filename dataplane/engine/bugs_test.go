@@ -220,3 +220,29 @@ func TestBehind(t *testing.T) {
 		t.Error("the viewer does not go on")
 	}
 }
+
+// TestPeersThatCheckNoMore: peers whose datagrams land at other shards than their
+// own stay connected by what they send, though they check no more.
+func TestPeersThatCheckNoMore(t *testing.T) {
+	w := newWorld(t, 3, 2, livePace, "go test ./dataplane/engine -run TestPeersThatCheckNoMore")
+	w.perfect = true
+	s := w.newStream()
+	w.publish(s)
+	for range 6 {
+		w.watch(s)
+	}
+	w.net.Run(w.net.Now().Add(2 * time.Second))
+	peers := w.live()
+	for _, p := range peers {
+		if !p.keyed {
+			t.Fatalf("%v has no keys", p.id)
+		}
+		p.unchecking = true
+	}
+	w.onClosed = func(c msg.SessionClosed) { t.Errorf("%v was closed: %v", c.ID, c.Reason) }
+	w.net.Run(w.net.Now().Add(5 * time.Minute))
+	if n := w.engines[0].Counters.Misplaced + w.engines[1].Counters.Misplaced; n == 0 {
+		t.Error("nothing lands at another shard")
+	}
+	w.settled()
+}

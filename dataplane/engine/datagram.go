@@ -50,6 +50,9 @@ func (e *Engine) fromPeer(d *pkt.Datagram, proto wire.Proto, landed int) wire.Dr
 	}
 	s := e.sessions.Get(h)
 	l := &e.links[h.Index()]
+	if landed != e.cfg.Shard && e.now.Sub(s.claimed) >= claimEvery {
+		e.claim(s, d.Path.Remote, landed)
+	}
 	switch {
 	case !s.agent.Knows(&d.Path):
 		return wire.DropUnknownTuple

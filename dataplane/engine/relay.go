@@ -249,6 +249,20 @@ func (e *Engine) HandleRelay(now clock.Time, from int, m *Relay) {
 	}
 }
 
+// claimEvery is how often a shard is told again whose datagrams it relays: well
+// within the time after which it would forget, or let another session have them.
+const claimEvery = ice.HoldTimeout / 2
+
+// claim tells a shard where a peer's datagrams land whose they are. Checks do that
+// too, but there are peers that check no more once they are connected.
+func (e *Engine) claim(s *session, remote pkt.Addr, landed int) {
+	if !s.agent.Consents(e.now) {
+		return
+	}
+	s.claimed = e.now
+	e.relay(landed, Relay{Kind: RelayOwner, Path: pkt.Path{Remote: remote}, Held: e.keeps(s, remote)}, nil)
+}
+
 // learnOwner remembers which shard owns a remote address.
 func (e *Engine) learnOwner(remote pkt.Addr, shard int, held bool) {
 	old, known := e.foreign[remote]

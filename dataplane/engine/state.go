@@ -27,6 +27,7 @@ type session struct {
 	since        clock.Time // of the current setup stage
 	restarted    clock.Time // last ICE restart
 	owed         bool       // a report of where media goes
+	claimed      clock.Time // when another shard was told last that its datagrams are ours
 	keyed        bool
 	keys         msg.Keys
 	rtcpIndex    uint32 // last SRTCP index used

@@ -71,7 +71,7 @@ func (a act) stretch(whole bool) time.Duration {
 	case a.loss == 2:
 		return time.Minute
 	}
-	return 20 * time.Second
+	return 10 * time.Second
 }
 
 // TestNetworks: each client publishes over each network, and each client watches

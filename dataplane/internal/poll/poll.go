@@ -116,23 +116,21 @@ func (p *Poller) Ready() bool {
 // calls that they do not know.
 func (p *Poller) wait(timeout time.Duration) (n uintptr, errno unix.Errno) {
 	if !p.coarse {
-		var fine *unix.Timespec // for ever
+		var fine *unix.Timespec
 		if timeout >= 0 {
 			p.timeout = unix.NsecToTimespec(int64(timeout))
 			fine = &p.timeout
 		}
-		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)), uintptr(unsafe.Pointer(fine)), 0, 0)
-		if errno != unix.ENOSYS && errno != unix.EPERM {
+		if n, errno = wait(p.epoll, &p.events[0], len(p.events), fine); errno != unix.ENOSYS && errno != unix.EPERM {
 			return n, errno
 		}
-		p.coarse = true // a kernel before 5.11
+		p.coarse = true
 	}
 	ms := -1
 	if timeout >= 0 {
 		ms = int((timeout + time.Millisecond - 1) / time.Millisecond)
 	}
-	n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)), uintptr(ms), 0, 0)
-	return n, errno
+	return waitCoarse(p.epoll, &p.events[0], len(p.events), ms)
 }
 
 // Wake ends the owner's Sleep, if it sleeps; it costs a system call only then.

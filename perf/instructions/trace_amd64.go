@@ -10,8 +10,8 @@ import (
 )
 
 // trace runs a command until its nth call of the function at begin, steps from there to the next call of the function at end, ends it,
-// and returns how often the instruction at each address was executed (ptrace(2)).
-func trace(cmd *exec.Cmd, begin, end uint64, nth int) (map[uint64]uint64, error) {
+// and returns the addresses of the instructions executed, in order (ptrace(2)).
+func trace(cmd *exec.Cmd, begin, end uint64, nth int) ([]uint64, error) {
 	runtime.LockOSThread() // the kernel knows a tracer by its thread
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Pdeathsig: syscall.SIGKILL}
@@ -115,7 +115,7 @@ func (t *tracer) pass(thread int, address uint64) error {
 }
 
 // count steps from a breakpoint to an address. The function in which it begins is not counted.
-func (t *tracer) count(thread int, end uint64) (map[uint64]uint64, error) {
+func (t *tracer) count(thread int, end uint64) ([]uint64, error) {
 	var regs unix.PtraceRegs
 	if err := unix.PtraceGetRegs(thread, &regs); err != nil {
 		return nil, err
@@ -140,17 +140,17 @@ func (t *tracer) count(thread int, end uint64) (map[uint64]uint64, error) {
 	if _, err := unix.PtracePokeText(thread, uintptr(back), []byte{t.original}); err != nil {
 		return nil, err
 	}
-	steps := map[uint64]uint64{}
+	var path []uint64
 	for at, last := back, uint64(0); at != end; {
 		if at != last { // a string instruction is stepped through round by round
-			steps[at]++
+			path = append(path, at)
 		}
 		last = at
 		if at, err = t.step(thread); err != nil {
 			return nil, err
 		}
 	}
-	return steps, nil
+	return path, nil
 }
 
 // returnAddress reads where the function at whose entry a thread is will return to.

@@ -64,6 +64,10 @@ func TestVerdicts(t *testing.T) {
 	if got := l.row(1)[2]; got != "700 (7.00x)" {
 		t.Errorf("throughput is not the flood's: %q", got)
 	}
+	l.note()
+	if got, want := l.Arms[1].Remarks(), []string{"mean 2.20x better, p99 2.10x better, throughput 7.00x better; the field quotes 6.1 ms, 15600/s (2.0x, 1.9x)"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
 	text := markdown([]*ladder{l})
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "|") && strings.Count(line, "|") != 9 {

@@ -222,6 +222,16 @@ func (l *ladder) table(out io.Writer) error {
 	return w.Flush()
 }
 
+// note has the report's other forms say what the table says beside its figures.
+func (l *ladder) note() {
+	for i, a := range l.Arms {
+		a.Note = l.verdict(i)
+		if q := l.quote(i); q != "" {
+			a.Note = strings.TrimPrefix(a.Note+"; the field quotes "+q, "; ")
+		}
+	}
+}
+
 // quote is what the field says of a step: ratios to its first one.
 func (l *ladder) quote(i int) string {
 	if i >= len(l.quoted) {

@@ -89,6 +89,7 @@ func (e *effect) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		l.note()
 		ladders = append(ladders, l)
 		if err := errors.Join(l.table(e.stdout), e.save(ladders)); err != nil {
 			return err

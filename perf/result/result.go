@@ -34,6 +34,7 @@ type Arm struct {
 	Peak    *Peak          `json:"peak,omitempty"`    // of an overload
 	Failed  []string       `json:"failed,omitempty"`  // runs that came to nothing, and why
 	Missing string         `json:"missing,omitempty"` // why there are no runs
+	Note    string         `json:"note,omitempty"`    // what is to be said of the figures
 }
 
 // Largest is what a search for the most viewers found. Runs holds its steps.
@@ -196,8 +197,10 @@ func (a *Arm) cell(m Metric, first *Arm, isFirst bool) string {
 
 // Remarks are what does not fit the table.
 func (a *Arm) Remarks() (lines []string) {
-	if a.Missing != "" {
-		lines = append(lines, a.Missing)
+	for _, text := range []string{a.Missing, a.Note} {
+		if text != "" {
+			lines = append(lines, text)
+		}
 	}
 	if l := a.Largest; l != nil {
 		lines = append(lines, fmt.Sprintf("%d viewers with loss below %g %% and p99 below %g ms; %d are too many", l.Viewers, l.Loss, l.P99, l.Failed))

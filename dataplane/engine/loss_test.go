@@ -93,15 +93,15 @@ func lossy(t *testing.T, seed uint64, noRepair bool, rtt time.Duration, toPublis
 // a minute in which the way of the publisher, of the viewer, or both lose 2 % of all
 // packets, requests and answers alike; at 10 % none stands for a second.
 func TestLoss(t *testing.T) {
-	seeds := uint64(2)
+	seeds, rtts := uint64(2), []time.Duration{50 * time.Millisecond, 2 * time.Millisecond, 200 * time.Millisecond}
 	if testing.Short() || raceEnabled {
-		seeds = 1
+		seeds, rtts = 1, rtts[:1]
 	}
 	for _, c := range []struct {
 		loss    float64
 		longest time.Duration
 	}{{0.02, 500 * time.Millisecond}, {0.1, time.Second}} {
-		for _, rtt := range []time.Duration{2 * time.Millisecond, 50 * time.Millisecond, 200 * time.Millisecond} {
+		for _, rtt := range rtts {
 			for _, way := range [][2]float64{{1, 0}, {0, 1}, {1, 1}} {
 				for seed := range seeds {
 					s := lossy(t, seed, false, rtt, c.loss*way[0], c.loss*way[1])

@@ -90,6 +90,7 @@ func judge(t *testing.T, cells []cell, viewers []*peer, verdict func(*peer) (sum
 				c.result += ": " + summary
 				t.Fatalf("%v\n%s", err, summary)
 			}
+			t.Log(summary)
 			c.result = "ok: " + summary
 		})
 	}

@@ -3,7 +3,10 @@ package e2e
 import (
 	"flag"
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -108,9 +111,10 @@ func (l *lab) play(t *testing.T, s *server, a act, stream string) (cells []cell)
 		cells = append(cells, c)
 	}
 	stretch := a.stretch(*wholeFlag)
+	starved := starvation()
 	judge(t, cells, viewers, func(p *peer) (string, error) {
 		err := p.waitFor(patience+2*stretch, steady(stretch, a.network))
-		return p.over(stretch), err
+		return fmt.Sprintf("%s; starved for %.0f %%", p.over(stretch), starved()), err
 	})
 	for i, direction := range []string{"to the server", "from it"} {
 		if n := links[i].packets(t); n == 0 && a.loss > 0 {
@@ -146,6 +150,25 @@ func (l *lab) viewer(t *testing.T, name string, spec peerSpec) *peer {
 	}
 	spec.codec = "" // it takes what comes
 	return b.open(t, spec)
+}
+
+// starvation returns a function that says for how much of the time since, in percent,
+// something on this machine waited for a processor (Documentation/accounting/psi.rst),
+// 0 where the kernel does not tell: pictures that stand then may be nobody's fault but that.
+func starvation() func() float64 {
+	begun, before := time.Now(), stalled()
+	return func() float64 { return 100 * (stalled() - before).Seconds() / time.Since(begun).Seconds() }
+}
+
+func stalled() time.Duration {
+	b, err := os.ReadFile("/proc/pressure/cpu")
+	if err != nil {
+		return 0
+	}
+	_, total, _ := strings.Cut(string(b), "total=")
+	total, _, _ = strings.Cut(total, "\n")
+	us, _ := strconv.ParseInt(total, 10, 64)
+	return time.Duration(us) * time.Microsecond
 }
 
 // since returns the reports of a stretch up to the newest, nil where they do not

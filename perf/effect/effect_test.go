@@ -127,7 +127,7 @@ func TestSwitchesSwitch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
-	err = e.discarding(t.Context(), "steady", steady, func(b *load.Bench, viewers []*load.Viewer) error {
+	err = e.discarding(t.Context(), func(b *load.Bench, viewers []*load.Viewer) error {
 		for i, gso := range []bool{false, true, true} { // the first steps of sluiceMedia
 			st := step{attrs: []string{fmt.Sprintf("dataplane/gso=%d", min(i, 1)), fmt.Sprintf("dataplane/gro=%d", i/2)}}
 			if err := e.set(t.Context(), st); err != nil {

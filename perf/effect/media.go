@@ -12,10 +12,9 @@ import (
 
 // The load: latency and cost at a steady rate, throughput at one that nobody carries. The publisher's frames come merged, as network
 // cards' drivers hand them over and virtual ones do not by themselves: to a socket without GRO the kernel hands them packet by packet.
-var (
-	steady  = load.Media{FPS: 30, PPF: 8, Size: 1200, Silent: true, Trains: true}
-	flooded = load.Media{FPS: 1000, PPF: 8, Size: 1200, Silent: true, Trains: true}
-)
+var steady = load.Media{FPS: 30, PPF: 8, Size: 1200, Silent: true, Trains: true}
+
+const floodFPS = 1000
 
 // timed is how many viewers decrypt and time every packet.
 const timed = 10
@@ -65,32 +64,40 @@ func (e *effect) media(ctx context.Context, l *ladder, server string) error {
 		return err
 	}
 	defer stop()
-	if err := e.discarding(ctx, "steady", steady, func(b *load.Bench, viewers []*load.Viewer) error {
-		return e.climb(ctx, l.Scenario, l.steps, func(ctx context.Context, _ step) (load.Report, error) {
+	l.flood = newLadder(result.Scenario{
+		Name: l.Name + ", flooded", Setup: l.Setup, About: fmt.Sprintf("%d viewers of a stream of %d frames/s: more than it carries", e.viewers, floodFPS),
+	}, l.steps).Scenario
+	return e.discarding(ctx, func(b *load.Bench, viewers []*load.Viewer) error {
+		if err := e.climb(ctx, l.Scenario, l.steps, func(ctx context.Context, _ step) (load.Report, error) {
 			c, err := b.Measure(ctx, viewers, e.window)
 			return load.Report{Plan: e.plan(steady), Counts: c}, err
-		})
-	}); err != nil {
-		return err
-	}
-	l.flood = newLadder(result.Scenario{
-		Name: l.Name + ", flooded", Setup: l.Setup, About: fmt.Sprintf("%d viewers of a stream of 1000 frames/s: more than it carries", e.viewers),
-	}, l.steps).Scenario
-	return e.discarding(ctx, "flood", flooded, func(b *load.Bench, viewers []*load.Viewer) error {
-		if err := e.lab.Add(lab.Sampled); err != nil {
+		}); err != nil {
 			return err
 		}
-		defer e.lab.Remove(lab.Sampled)
-		return e.climb(ctx, l.flood, l.steps, func(ctx context.Context, _ step) (load.Report, error) {
-			c, err := b.Flow(ctx, e.window)
-			return load.Report{Plan: e.plan(flooded), Counts: c}, err
-		})
+		return e.flood(ctx, l, b)
 	})
 }
 
-// discarding calls f while a stream is watched and the media of all viewers that are not timed is discarded as it leaves the server.
-func (e *effect) discarding(ctx context.Context, stream string, m load.Media, f func(*load.Bench, []*load.Viewer) error) error {
-	return e.watched(ctx, e.server.Target(stream), m, e.viewers, timed, func(b *load.Bench, viewers []*load.Viewer) error {
+// flood goes through the steps again with those viewers, whom nobody could join any more.
+func (e *effect) flood(ctx context.Context, l *ladder, b *load.Bench) error {
+	if err := e.lab.Add(lab.Sampled); err != nil {
+		return err
+	}
+	defer e.lab.Remove(lab.Sampled)
+	if err := b.SetFPS(floodFPS); err != nil {
+		return err
+	}
+	flooded := steady
+	flooded.FPS = floodFPS
+	return e.climb(ctx, l.flood, l.steps, func(ctx context.Context, _ step) (load.Report, error) {
+		c, err := b.Flow(ctx, e.window)
+		return load.Report{Plan: e.plan(flooded), Counts: c}, err
+	})
+}
+
+// discarding calls f while the steady stream is watched and the media of all viewers that are not timed is discarded as it leaves the server.
+func (e *effect) discarding(ctx context.Context, f func(*load.Bench, []*load.Viewer) error) error {
+	return e.watched(ctx, e.server.Target("steady"), steady, e.viewers, timed, func(b *load.Bench, viewers []*load.Viewer) error {
 		if err := e.lab.Add(lab.Viewers); err != nil {
 			return err
 		}

@@ -26,8 +26,8 @@ import (
 	"sluice/perf/proc"
 )
 
-// Bench is running publishers and their viewers. Join and Leave may be called concurrently, windows and pauses must not
-// overlap.
+// Bench is running publishers and their viewers. Join and Leave may be called concurrently, windows, pauses and changes of
+// the rate must not overlap.
 type Bench struct {
 	target  Target
 	media   Media
@@ -284,6 +284,22 @@ func (b *Bench) pause() error {
 			return err
 		}
 	}
+	return nil
+}
+
+// SetFPS changes the rate of frames, of those who published some before.
+func (b *Bench) SetFPS(fps int) error {
+	b.media.FPS = fps
+	if err := b.media.check(); err != nil {
+		return err
+	}
+	if err := b.pause(); err != nil {
+		return err
+	}
+	for _, p := range b.pubs {
+		p.media.FPS = fps
+	}
+	b.resume()
 	return nil
 }
 

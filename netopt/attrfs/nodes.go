@@ -29,17 +29,21 @@ type tree struct {
 	shape  shape
 }
 
-// ask calls f with the deadline and returns the errno of what it returns.
+// ask calls f with the deadline and returns the errno of what it returns. ctx ends
+// when who asks gets a signal (FUSE_INTERRUPT): a Go program does all the time, and
+// asks again after EINTR.
 func ask(ctx context.Context, f func(context.Context) error) syscall.Errno {
-	ctx, cancel := context.WithTimeout(ctx, deadline)
+	timed, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	err := f(ctx)
+	err := f(timed)
 	var refused *attr.Error
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &refused):
 		return syscall.Errno(refused.Code.Errno())
+	case ctx.Err() != nil:
+		return syscall.EINTR
 	}
 	return syscall.EIO
 }

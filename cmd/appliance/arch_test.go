@@ -63,9 +63,10 @@ var policy = []room{
 
 	{"controlplane/events", false, "netopt/attr", "names of log messages; who logs need not know"},
 	{"controlplane/httpd", false, "", "the manners of our HTTP handlers"},
-	{"controlplane/fair", false, "controlplane/httpd netopt/attr", "what one source may do at the HTTP listeners; knows nothing of what it wants there"},
+	{"controlplane/subnet", true, "", "what counts as one source, for all limits of one"},
+	{"controlplane/fair", false, "controlplane/httpd controlplane/subnet netopt/attr", "what one source may do at the HTTP listeners; knows nothing of what it wants there"},
 	{"controlplane/sdp", true, "dataplane/codec dataplane/msg dataplane/wire", "offers to what a shard can be told, answers from it"},
-	{"controlplane/registry", true, "controlplane/sdp dataplane/msg", "who publishes and watches what, where; a pure function of what happened"},
+	{"controlplane/registry", true, "controlplane/sdp controlplane/subnet dataplane/msg", "who publishes and watches what, where; a pure function of what happened"},
 	{"controlplane/keying", false, "dataplane/msg dataplane/pkt netopt/attr", "DTLS over punted datagrams; the only package that runs pion's DTLS"},
 	{"controlplane/auth", true, "netopt/attr", "who may do what: rules, a token and the time to a decision"},
 	{"controlplane/certs", false, "netopt/attr", "the certificate of the HTTPS listener; knows no media"},

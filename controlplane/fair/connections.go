@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"sluice/controlplane/subnet"
 	"sluice/netopt/attr"
 )
 
@@ -43,7 +44,7 @@ func (c *Connections) ConnState(conn net.Conn, state http.ConnState) {
 
 func (c *Connections) enter(conn net.Conn) bool {
 	addr := parseSource(conn.RemoteAddr().String())
-	source, proxy := network(addr), trusts(c.tree, addr)
+	source, proxy := subnet.Of(addr), trusts(c.tree, addr)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {

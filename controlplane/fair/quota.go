@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/controlplane/httpd"
+	"sluice/controlplane/subnet"
 	"sluice/netopt/attr"
 )
 
@@ -77,14 +78,14 @@ func (e *Exceeded) Answer(w http.ResponseWriter) {
 // Check returns why the source of a request may not do it now, and counts that;
 // nil if it may.
 func (q *Quota) Check(r *http.Request) *Exceeded {
-	if wait := q.wait(network(Source(q.tree, r))); wait > 0 {
+	if wait := q.wait(subnet.Of(Source(q.tree, r))); wait > 0 {
 		return &Exceeded{wait, q.limit.Decl().Path}
 	}
 	return nil
 }
 
 // Use counts that the source of a request did it.
-func (q *Quota) Use(r *http.Request) { q.use(network(Source(q.tree, r))) }
+func (q *Quota) Use(r *http.Request) { q.use(subnet.Of(Source(q.tree, r))) }
 
 func (q *Quota) use(source netip.Prefix) {
 	q.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/controlplane/subnet"
 	"sluice/netopt/attr"
 )
 
@@ -24,7 +25,7 @@ func TestQuota(t *testing.T) {
 	q := NewGuesses(newTree(t, map[string]string{"limits/token_guesses_per_minute": "6"}))
 	now := time.Unix(1e9, 0)
 	q.now = func() time.Time { return now }
-	one, other := network(netip.MustParseAddr("192.0.2.1")), network(netip.MustParseAddr("192.0.2.2"))
+	one, other := subnet.Of(netip.MustParseAddr("192.0.2.1")), subnet.Of(netip.MustParseAddr("192.0.2.2"))
 	do := func(source netip.Prefix, want int) {
 		t.Helper()
 		done := 0
@@ -63,7 +64,7 @@ func TestNetwork(t *testing.T) {
 		{"@", "", true},
 		{"@", "127.0.0.1", false},
 	} {
-		if same := network(parseSource(c.a)) == network(parseSource(c.b)); same != c.same {
+		if same := subnet.Of(parseSource(c.a)) == subnet.Of(parseSource(c.b)); same != c.same {
 			t.Errorf("%s and %s are one source: %v", c.a, c.b, same)
 		}
 	}
@@ -76,7 +77,7 @@ func TestQuotaOfManySources(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	q.now = func() time.Time { return now }
 	source := func(i int) netip.Prefix {
-		return network(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
+		return subnet.Of(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
 	}
 	for i := range maxSources {
 		q.use(source(i))

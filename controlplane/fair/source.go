@@ -45,17 +45,6 @@ func trusts(tree *attr.Tree, addr netip.Addr) bool {
 	return false
 }
 
-// network returns what counts as one source: an IPv4 address or, since whoever
-// has one IPv6 address has 2^64 (RFC 4291 section 2.5.1), an IPv6 network.
-func network(source netip.Addr) netip.Prefix {
-	bits := 64
-	if source.Is4() {
-		bits = 32
-	}
-	prefix, _ := source.Prefix(bits) // the zero address has the zero prefix
-	return prefix
-}
-
 // parsePrefix reads a network, or an address, which is one of its own.
 func parsePrefix(entry string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(entry); err == nil {

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"sluice/controlplane/sdp"
+	"sluice/controlplane/subnet"
 	"sluice/dataplane/msg"
 )
 
@@ -138,21 +139,10 @@ func (r *Registry) Admit(source netip.Addr) error {
 	switch {
 	case len(r.sessions) >= r.limits.Sessions:
 		return ErrFull
-	case r.pending[network(source)] >= r.limits.Pending:
+	case r.pending[subnet.Of(source)] >= r.limits.Pending:
 		return ErrPending
 	}
 	return nil
-}
-
-// network returns what counts as one source: an IPv4 address or, since whoever
-// has one IPv6 address has 2^64 (RFC 4291 section 2.5.1), an IPv6 network.
-func network(source netip.Addr) netip.Prefix {
-	bits := 64
-	if source.Is4() {
-		bits = 32
-	}
-	prefix, _ := source.Prefix(bits) // the zero address has the zero prefix
-	return prefix
 }
 
 // Publish makes a session the publisher of a stream with the given tracks, and
@@ -255,7 +245,7 @@ func (r *Registry) ensure(name string) *Stream {
 
 func (r *Registry) add(stream *Stream, shard int, source netip.Addr, sends bool) *Session {
 	r.serial++
-	s := &Session{ID: msg.NewSessionID(shard, r.serial), Stream: stream, Sends: sends, source: network(source)}
+	s := &Session{ID: msg.NewSessionID(shard, r.serial), Stream: stream, Sends: sends, source: subnet.Of(source)}
 	r.sessions[s.ID] = s
 	r.loads[shard]++
 	r.pending[s.source]++

@@ -17,8 +17,8 @@ type gcm struct {
 }
 
 const (
-	gcmSalt    = 12
-	gcmTag     = 16
+	gcmSalt    = aesgcm.NonceSize
+	gcmTag     = aesgcm.TagSize
 	indexWord  = 4 // the E bit and the SRTCP index, behind the tag
 	rtcpHeader = 8 // what of RTCP stays in the clear
 	encrypted  = 1 << 31

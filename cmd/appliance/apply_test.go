@@ -16,7 +16,7 @@ func (p *process) apply(document, answer string, flags ...string) (out, errs str
 	if err := os.WriteFile(file, []byte(document), 0o644); err != nil {
 		p.Fatal(err)
 	}
-	cmd := command(p.T, append(append([]string{"apply", "-socket", p.socket}, flags...), file)...)
+	cmd := command(p.TB, append(append([]string{"apply", "-socket", p.socket}, flags...), file)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(answer), &stdout, &stderr
 	cmd.Run() // what it says counts

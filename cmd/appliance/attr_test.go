@@ -17,7 +17,7 @@ import (
 // attr runs "sluice attr" against the process.
 func (p *process) attr(args ...string) (out, errs string, status int) {
 	p.Helper()
-	cmd := command(p.T, append([]string{"attr", "-socket", p.socket}, args...)...)
+	cmd := command(p.TB, append([]string{"attr", "-socket", p.socket}, args...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

@@ -31,7 +31,7 @@ type face struct {
 func (p *process) faces(dir string) []face {
 	client := attrsock.New(p.socket)
 	p.Cleanup(client.Close)
-	m := mount(p.T, p.socket, p.TempDir())
+	m := mount(p.TB, p.socket, p.TempDir())
 	return []face{
 		{"socket", func(path, value string) error { return client.Set(p.Context(), path, value) }, true},
 		{"document", func(path, value string) error {

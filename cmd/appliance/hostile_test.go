@@ -111,7 +111,7 @@ func (p *process) send(method, at, body string, header ...string) {
 // series counts the samples of a scrape.
 func (p *process) series() (n int) {
 	p.Helper()
-	_, body := get(p.T, p.admin+"/metrics")
+	_, body := get(p.TB, p.admin+"/metrics")
 	for line := range strings.SplitSeq(body, "\n") {
 		if line != "" && line[0] != '#' && !strings.HasPrefix(line, "go_") && !strings.HasPrefix(line, "process_") {
 			n++
@@ -142,7 +142,7 @@ func TestAttack38LogThatNobodyReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{T: t, done: make(chan struct{}), socket: filepath.Join(t.TempDir(), "attr.sock")}
+	p := &process{TB: t, done: make(chan struct{}), socket: filepath.Join(t.TempDir(), "attr.sock")}
 	p.cmd = command(t, "run", "--config", filepath.Join(t.TempDir(), "none"), "--http", "127.0.0.1:0", "--https", "off",
 		"--admin", "127.0.0.1:0", "--media", "127.0.0.1:0", "--set", "dataplane/shards=1", "--set", "admin/socket="+p.socket, "--set", "log/level=debug")
 	p.cmd.Stderr = write

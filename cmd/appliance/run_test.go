@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 // command is the appliance with arguments, on no state of this machine's.
-func command(t *testing.T, args ...string) *exec.Cmd {
+func command(t testing.TB, args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asSluice+"=1", "STATE_DIRECTORY="+t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -53,7 +53,7 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 
 // process is a running appliance.
 type process struct {
-	*testing.T
+	testing.TB
 	cmd                *exec.Cmd
 	http, https, admin string // base URLs; https may be empty
 	socket             string
@@ -67,9 +67,9 @@ type process struct {
 var opened = regexp.MustCompile(`msg=(ready|admin|HTTPS) open=(\S+)/`)
 
 // launch starts an appliance on free ports of loopback, and waits until it is ready.
-func launch(t *testing.T, args ...string) *process {
+func launch(t testing.TB, args ...string) *process {
 	t.Helper()
-	p := &process{T: t, done: make(chan struct{}), socket: filepath.Join(t.TempDir(), "attr.sock")}
+	p := &process{TB: t, done: make(chan struct{}), socket: filepath.Join(t.TempDir(), "attr.sock")}
 	p.cmd = command(t, append([]string{
 		"run", "--config", filepath.Join(t.TempDir(), "none"), "--http", "127.0.0.1:0", "--https", "127.0.0.1:0",
 		"--admin", "127.0.0.1:0", "--media", "127.0.0.1:0", "--set", "dataplane/shards=1",
@@ -145,7 +145,7 @@ func (p *process) exits() {
 	}
 }
 
-func get(t *testing.T, url string) (int, string) {
+func get(t testing.TB, url string) (int, string) {
 	t.Helper()
 	insecure := &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
@@ -174,7 +174,7 @@ func (p *process) list(base string) (list struct {
 	Operator string `json:"operator_url"`
 }) {
 	p.Helper()
-	status, body := get(p.T, base+"/api/streams")
+	status, body := get(p.TB, base+"/api/streams")
 	if err := json.Unmarshal([]byte(body), &list); status != 200 || err != nil {
 		p.Fatalf("%d %v %s", status, err, body)
 	}

@@ -18,7 +18,4 @@ func TestInterrupted(t *testing.T) {
 	if errno := ask(ctx, wait); errno != syscall.EINTR {
 		t.Errorf("interrupted: %v", errno)
 	}
-	if errno := ask(t.Context(), wait); errno != syscall.EIO {
-		t.Errorf("no answer in time: %v", errno)
-	}
 }

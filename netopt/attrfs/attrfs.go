@@ -76,6 +76,7 @@ func options() *fs.Options {
 		MountOptions: fuse.MountOptions{
 			FsName: "sluice", Name: "sluice", DirectMount: true,
 			DisableXAttrs: true,
+			DisableSplice: true, // values are bytes, not files
 			AllowOther:    os.Getuid() == 0,
 			Options:       []string{"default_permissions"}, // the kernel goes by owner and mode
 		},

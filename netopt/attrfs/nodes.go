@@ -33,9 +33,7 @@ type tree struct {
 // when who asks gets a signal (FUSE_INTERRUPT): a Go program does all the time, and
 // asks again after EINTR.
 func ask(ctx context.Context, f func(context.Context) error) syscall.Errno {
-	timed, cancel := context.WithTimeout(ctx, deadline)
-	defer cancel()
-	err := f(timed)
+	err := f(timed{ctx, time.Now().Add(deadline)})
 	var refused *attr.Error
 	switch {
 	case err == nil:
@@ -47,6 +45,15 @@ func ask(ctx context.Context, f func(context.Context) error) syscall.Errno {
 	}
 	return syscall.EIO
 }
+
+// timed is a context with a deadline that the kernel keeps, on the socket: a timer would
+// wake a thread for each read.
+type timed struct {
+	context.Context
+	until time.Time
+}
+
+func (t timed) Deadline() (time.Time, bool) { return t.until, true }
 
 // inode returns the number of what is at path: the same each time.
 func inode(path string) uint64 {

@@ -9,11 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"sluice/netopt/attr"
 )
@@ -25,34 +23,15 @@ var ErrDown = errors.New("no appliance answers here (sluice run starts one)")
 // from any goroutine, wait until ctx is done, and return an *attr.Error for what
 // the tree refuses and other errors for what keeps them from asking it.
 type Client struct {
-	http  http.Client
-	paths []string
+	transport transport
 }
 
 // New returns a client of the first socket among paths that answers; each
 // connection looks anew, so that it finds a server that started again.
-func New(paths ...string) *Client {
-	c := &Client{paths: paths}
-	// The server waits longer for the next request than this client keeps a
-	// connection: none is written to that was just closed.
-	c.http.Transport = &http.Transport{DialContext: c.dial, MaxIdleConnsPerHost: 64, IdleConnTimeout: 20 * time.Second, DisableCompression: true}
-	return c
-}
+func New(paths ...string) *Client { return &Client{transport: transport{paths: paths}} }
 
 // Close closes what connections are idle.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-func (c *Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	var errs []error
-	for _, path := range c.paths {
-		conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
-		if err == nil {
-			return conn, nil
-		}
-		errs = append(errs, err)
-	}
-	return nil, fmt.Errorf("%w: %w", ErrDown, errors.Join(errs...))
-}
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
 // Get returns the value at path without the newline at its end.
 func (c *Client) Get(ctx context.Context, path string) (string, error) {
@@ -188,12 +167,8 @@ func (c *Client) send(ctx context.Context, method, path, query, accept string, b
 	if accept != "" {
 		req.Header.Set("Accept", accept)
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) {
-			err = wrapped.Err // the URL says nothing to anybody
-		}
 		return nil, err
 	}
 	if resp.StatusCode < 300 {

@@ -245,6 +245,8 @@ func (d *doctor) runUndo() error {
 func (d *doctor) results(results []host.Result) (failed error) {
 	for _, r := range results {
 		switch name := tune.SysctlName(r.Key); {
+		case r.Unsupported():
+			fmt.Fprintf(d.out, "  skip    %s: %s stays: its device lets nobody set it\n", name, r.Old)
 		case r.Err != nil:
 			fmt.Fprintf(d.out, "  failed  %s: %s -> %s: %v\n", name, r.Old, r.New, r.Err)
 			failed = errors.Join(failed, fmt.Errorf("%s cannot be set to %s: %w", name, r.New, r.Err))

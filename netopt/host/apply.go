@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/netopt/ethtool"
 	"sluice/netopt/tune"
 )
 
@@ -16,6 +17,10 @@ type Result struct {
 	Got string // what the setting is now
 	Err error  // why it could not be set
 }
+
+// Unsupported reports that the device shows the setting and lets nobody set it, as
+// virtual ones do.
+func (r Result) Unsupported() bool { return errors.Is(r.Err, ethtool.ErrUnsupported) }
 
 // Apply carries out the changes of a plan, each noted in the journal before it is
 // made. It goes on after a setting that cannot be set, and ends where the journal

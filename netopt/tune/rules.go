@@ -48,18 +48,14 @@ func backlog(p *planner) {
 }
 
 func softirqBudget(p *planner) {
-	budget, usecs := "600", "8000"
-	why, risk := "more packets a round, so fewer rounds end with work left (time_squeeze in softnet_stat)", "a round keeps its CPU from threads for up to 8 ms"
-	switch {
-	case p.latency():
-		budget, usecs = "300", "2000"
-		why, risk = "a round ends after 2 ms, so that threads on its CPU wait no longer", "more rounds, and ksoftirqd sooner, under load"
-	case !p.throughput():
-		p.skip("/proc/sys/net/core/netdev_budget", "the kernel's value serves both ends; profiles latency and throughput have their own")
+	budget, usecs := Key("/proc/sys/net/core/netdev_budget"), Key("/proc/sys/net/core/netdev_budget_usecs")
+	if !p.throughput() {
+		p.skip(string(budget), "the kernel's value serves latency: a round ends after two ticks, and it takes no less; profile throughput has its own")
 		return
 	}
-	p.set(Row{Key: "/proc/sys/net/core/netdev_budget", New: budget, Why: why, Risk: risk})
-	p.set(Row{Key: "/proc/sys/net/core/netdev_budget_usecs", New: usecs, Why: why, Risk: risk})
+	why, risk := "more packets a round, so fewer rounds end with work left (time_squeeze in softnet_stat)", "a round keeps its CPU from threads for up to 8 ms"
+	p.atLeast(Row{Key: budget, New: "600", Why: why, Risk: risk})
+	p.atLeast(Row{Key: usecs, New: "8000", Why: why, Risk: risk})
 }
 
 func busyPoll(p *planner) {

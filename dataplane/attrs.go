@@ -58,7 +58,8 @@ var (
 	})
 	historyBytesAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/history_bytes", Unit: "bytes", Mode: attr.RW, Min: 65536, Max: 64 << 20, Default: "1048576", Since: "0.1",
-		Doc: "How many bytes of a video stream are kept at most; audio keeps a sixteenth. Streams that already run keep what they have.",
+		Doc: `How many bytes of a video stream are kept at most; audio keeps a sixteenth. A slow stream takes less: what is a second older than
+			dataplane/start_age_ms and dataplane/tcp_lag_ms is overwritten first. Streams that already run keep what they have.`,
 	})
 	trainMaxAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/train_max", Mode: attr.RW, Min: 1, Max: pkt.MaxRunPackets, Default: "44", Since: "0.1",

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"encoding/binary"
+	"math"
+	"time"
 
 	"sluice/dataplane/clock"
 	"sluice/dataplane/codec"
@@ -271,11 +273,11 @@ func (e *Engine) open(r *route, source, seq uint64, ts uint32, size int, key boo
 	if _, kept := r.ring.Find(seq); kept {
 		return nil, nil, wire.DropDuplicate
 	}
-	p, room := r.ring.Append(seq, size)
+	p, room := r.ring.Append(e.now, seq, size)
 	if p == nil {
 		return nil, nil, wire.DropMTU
 	}
-	p.TS, p.Arrived, p.Received, p.KeyStart = ts, e.now, e.now, key
+	p.TS, p.Received, p.KeyStart = ts, e.now, key
 	return p, room, wire.Kept
 }
 
@@ -297,23 +299,25 @@ func (e *Engine) close(r *route, p *history.Packet, used int) {
 }
 
 // newRing makes a route's history: audio, with its small packets, needs less; the
-// video of a source that cannot be asked reaches back to its last keyframe.
+// video of a source that cannot be asked reaches back to its last keyframe. Others
+// reach back as far as a viewer may start or lag, and a second for retransmissions.
 // It runs once a route, and stays out of the function that calls it for each
 // packet, so that what that one allocates is plain to see.
 //
 //go:noinline
 func (e *Engine) newRing(r *route) *history.Ring {
 	packets, bytes := e.set.HistoryPackets, e.set.HistoryBytes
+	reach := max(e.set.StartAge, e.set.StreamLag) + time.Second
 	switch {
 	case r.kind == msg.Audio:
 		packets, bytes = packets/4, bytes/16
 	case r.deaf:
-		bytes = max(bytes, e.gopBytes(r))
+		bytes, reach = max(bytes, e.gopBytes(r)), math.MaxInt64
 		for packets < bytes/1024 {
 			packets *= 2
 		}
 	}
-	return history.New(packets, bytes)
+	return history.New(packets, bytes, reach)
 }
 
 // newHistogram likewise.

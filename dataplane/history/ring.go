@@ -7,6 +7,8 @@
 package history
 
 import (
+	"time"
+
 	"sluice/dataplane/clock"
 	"sluice/dataplane/wire"
 )
@@ -29,8 +31,9 @@ type Packet struct {
 	pos uint64 // of the first byte; positions count up and never wrap
 }
 
-// Ring is bounded in packets and in bytes. Not safe for concurrent use.
-// Positions of packets count up from 0 in order of arrival.
+// Ring is bounded in packets and in bytes, and uses no more of its bytes than it
+// needs to reach back for so long. Not safe for concurrent use. Positions of
+// packets count up from 0 in order of arrival.
 type Ring struct {
 	packets []Packet
 	bySeq   []uint64 // position+1 of the packet last kept under seq modulo the ring's size
@@ -38,11 +41,15 @@ type Ring struct {
 	head    uint64 // position of the next packet
 	tail    uint64 // position of the oldest packet kept
 	pos     uint64 // byte position of the next packet
+	lap     uint64 // position of the packet with the first of the bytes
+	reach   time.Duration
 }
 
-// New returns a ring for a power of two of packets, and so many bytes.
-func New(packets, bytes int) *Ring {
-	return &Ring{packets: make([]Packet, packets), bySeq: make([]uint64, packets), bytes: make([]byte, bytes)}
+// New returns a ring for a power of two of packets, and so many bytes. What is older
+// than reach may be overwritten before the bytes are used up: memory that is never
+// touched takes none, and touching it for the first time costs more than a packet.
+func New(packets, bytes int, reach time.Duration) *Ring {
+	return &Ring{packets: make([]Packet, packets), bySeq: make([]uint64, packets), bytes: make([]byte, bytes), reach: reach}
 }
 
 // Head returns the position that the next packet will get.
@@ -76,28 +83,41 @@ func (r *Ring) Find(seq uint64) (uint64, bool) {
 	return n - 1, true
 }
 
-// Append keeps a packet of at most size bytes and returns it with the room to
-// write them; the caller then sets Len to what it used. Older packets make way.
-// nil when size exceeds the ring.
+// Append keeps a packet of at most size bytes that arrived now, and returns it
+// with the room to write them; Close then says how many were used. Older packets
+// make way. nil when size exceeds the ring.
 //
 //hot:path
-func (r *Ring) Append(seq uint64, size int) (*Packet, []byte) {
+func (r *Ring) Append(now clock.Time, seq uint64, size int) (*Packet, []byte) {
 	total := uint64(len(r.bytes))
 	if uint64(size) > total {
 		return nil, nil
 	}
-	if off := r.pos % total; off+uint64(size) > total {
+	if off := r.pos % total; off+uint64(size) > total || off >= total/leastLap && r.beyond(now) {
 		r.pos += total - off // a packet does not wrap
+		r.lap = r.head
 	}
 	for r.tail < r.head && (r.head-r.tail == uint64(len(r.packets)) || r.pos+uint64(size)-r.packets[r.tail%uint64(len(r.packets))].pos > total) {
 		r.tail++
 	}
 	p := &r.packets[r.head%uint64(len(r.packets))]
-	*p = Packet{Seq: seq, pos: r.pos}
+	*p = Packet{Seq: seq, Arrived: now, pos: r.pos}
 	off := r.pos % total
 	r.head++
 	r.bySeq[seq%uint64(len(r.bySeq))] = r.head
 	return p, r.bytes[off : off+uint64(size)]
+}
+
+// leastLap is which part of the bytes is used at least: a stream that suddenly has
+// more to say finds some history behind it.
+const leastLap = 8
+
+// beyond reports whether the first of the bytes hold nothing that is still within
+// reach. From then on, at a steady rate, what is overwritten is as old.
+//
+//hot:path
+func (r *Ring) beyond(now clock.Time) bool {
+	return r.lap < r.tail || now.Sub(r.packets[r.lap%uint64(len(r.packets))].Arrived) > r.reach
 }
 
 // Close ends the writing of the packet that Append returned last: n bytes were

@@ -2,15 +2,18 @@ package history
 
 import (
 	"bytes"
+	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
+	"sluice/dataplane/clock"
 	"sluice/dataplane/wire"
 )
 
 // keep puts a packet of content into the ring, asking for more room than used.
-func keep(r *Ring, seq uint64, content []byte, spare int) bool {
-	p, room := r.Append(seq, len(content)+spare)
+func keep(r *Ring, now clock.Time, seq uint64, content []byte, spare int) bool {
+	p, room := r.Append(now, seq, len(content)+spare)
 	if p == nil {
 		return false
 	}
@@ -24,7 +27,7 @@ func TestRingAgainstList(t *testing.T) {
 	for seed := range uint64(40) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
 		packets, size := 1<<(2+rnd.IntN(6)), 200+rnd.IntN(8000)
-		ring := New(packets, size)
+		ring := New(packets, size, time.Duration(1+rnd.IntN(100)))
 		type kept struct {
 			seq     uint64
 			content []byte
@@ -41,7 +44,8 @@ func TestRingAgainstList(t *testing.T) {
 				number -= uint64(rnd.IntN(20)) // late: may repeat a number
 			}
 			content := bytes.Repeat([]byte{byte(rnd.Uint32())}, rnd.IntN(190))
-			if !keep(ring, number, content, rnd.IntN(10)) {
+			now := clock.Time(len(all))
+			if !keep(ring, now, number, content, rnd.IntN(10)) {
 				t.Fatalf("seed %d: no room for %d of %d bytes", seed, len(content), size)
 			}
 			all = append(all, kept{number, content})
@@ -87,21 +91,21 @@ func shared(r *Ring, seq uint64) bool {
 }
 
 func TestRingBounds(t *testing.T) {
-	r := New(4, 100)
+	r := New(4, 100, math.MaxInt64)
 	if r.Head() != 0 || r.Tail() != 0 {
 		t.Error("a new ring holds something")
 	}
 	if _, ok := r.Find(0); ok {
 		t.Error("a new ring finds number 0")
 	}
-	if keep(r, 1, make([]byte, 101), 0) || r.Head() != 0 {
+	if keep(r, 0, 1, make([]byte, 101), 0) || r.Head() != 0 {
 		t.Error("a packet larger than the ring is kept")
 	}
-	if !keep(r, 1, make([]byte, 100), 0) || !keep(r, 2, []byte{7}, 99) || r.Tail() != 1 {
+	if !keep(r, 0, 1, make([]byte, 100), 0) || !keep(r, 0, 2, []byte{7}, 99) || r.Tail() != 1 {
 		t.Error("a packet as large as the ring does not make way")
 	}
 	for i := range uint64(5) {
-		keep(r, 10+i, nil, 0)
+		keep(r, 0, 10+i, nil, 0)
 	}
 	if r.Head()-r.Tail() != 4 {
 		t.Errorf("%d packets in a ring for 4", r.Head()-r.Tail())
@@ -129,11 +133,51 @@ func TestPacketParts(t *testing.T) {
 	}
 }
 
+// TestReach: at a steady rate a ring uses the bytes that it needs to reach back, and at
+// a higher rate more, up to all of them; only then does it reach back less far.
+func TestReach(t *testing.T) {
+	const size, bytes, reach = 100, 1 << 20, 2 * time.Second
+	r := New(1<<14, bytes, reach)
+	now, seq, touched := clock.Time(0), uint64(0), uint64(0)
+	run := func(rate int) (back time.Duration) {
+		back = math.MaxInt64
+		for range 20 * rate {
+			now = now.Add(time.Second / time.Duration(rate))
+			seq++
+			p, room := r.Append(now, seq, size)
+			r.Close(p, len(room))
+			touched = max(touched, p.pos%bytes+size)
+			oldest, _ := r.At(r.Tail())
+			if now > clock.Time(3*reach) {
+				back = min(back, now.Sub(oldest.Arrived))
+			}
+		}
+		return back
+	}
+	for _, c := range []struct{ rate, touched int }{
+		{1000, 2000 * size},
+		{400, 2000 * size}, // no more than before
+		{100, 2000 * size}, // a lap of an eighth, which is longer
+	} {
+		if back := run(c.rate); back < reach-time.Second/time.Duration(c.rate) || touched > uint64(c.touched+2*size) {
+			t.Errorf("%d packets/s: it reaches back %v and has touched %d bytes, want %v and %d", c.rate, back, touched, reach, c.touched)
+		}
+	}
+	// Twice the rate: nothing that fits is lost once the longer lap is there.
+	run(2000)
+	if back := run(2000); back < reach-time.Millisecond || touched > 4002*size {
+		t.Errorf("twice the rate: %v, %d bytes", back, touched)
+	}
+	if run(8000); touched < bytes-size {
+		t.Errorf("more than fits: %d bytes", touched)
+	}
+}
+
 func TestRingAllocatesNothing(t *testing.T) {
-	r, seq, found := New(64, 1<<14), uint64(0), 0
+	r, seq, found := New(64, 1<<14, math.MaxInt64), uint64(0), 0
 	allocs := testing.AllocsPerRun(500, func() {
 		seq++
-		p, room := r.Append(seq, 300)
+		p, room := r.Append(0, seq, 300)
 		r.Close(p, len(room))
 		if _, ok := r.Find(seq - 3); ok {
 			found++

@@ -104,6 +104,30 @@ func (p *tab) poll(t *testing.T, ok func() bool, otherwise func() string) {
 	}
 }
 
+// TestPageRestartsICE: where media stops and HTTP does not, as after a change of
+// networks, the page restarts ICE, and the session that it had goes on.
+func TestPageRestartsICE(t *testing.T) {
+	l := theatre(t)
+	s := l.serve(t, hostV4)
+	p := l.chromium.inspect(t).open(t, s.url+"/#watch=demo", 1280)
+	p.awaitPlaying(t)
+	viewers := func() string { return s.metric(t, l.servers, `sluice_created_sessions_total{role="viewer"}`) }
+	made := viewers()
+	if made == "" {
+		t.Fatal("the server counts no sessions")
+	}
+	silence := l.servers.lose(t, losses{udp: 100, iceTCP: 100})
+	p.poll(t, func() bool { return s.metric(t, l.servers, "sluice_ice_restarts_total") == "1" }, func() string { return "the page does not restart ICE" })
+	silence.link.Close()
+	p.awaitPlaying(t)
+	if now := viewers(); now != made {
+		t.Errorf("%s sessions were made, %s before", now, made)
+	}
+	for _, e := range p.exceptions() {
+		t.Errorf("the page threw: %s", e)
+	}
+}
+
 // access is what the page shows of the right to publish.
 type access struct {
 	Publishing string // data-state

@@ -1,4 +1,4 @@
-// Keeps one session alive: opens it, notices when it is lost, opens it again.
+// Keeps one session alive: opens it, notices when it is lost, looks for another path, opens it again.
 
 import { Refusal, unreachable } from "./problem.js";
 import { openSession } from "./session.js";
@@ -62,15 +62,15 @@ export class Link {
   /** @returns {Promise<{message: string, final?: boolean, steady?: boolean, retryAfter?: number|null}>} how it ended */
   async #attempt() {
     const pc = new RTCPeerConnection();
-    let end = () => {};
+    let session = null;
     try {
       this.#options.prepare(pc);
-      end = await openSession(pc, this.#options.url);
-      return await this.#lost(pc);
+      session = await openSession(pc, this.#options.url);
+      return await this.#lost(pc, session);
     } catch (error) {
       return this.#judge(error);
     } finally {
-      end();
+      session?.end();
       pc.close();
     }
   }
@@ -89,27 +89,36 @@ export class Link {
   /**
    * Resolves when the connection is of no more use.
    * @param {RTCPeerConnection} pc
+   * @param {import("./session.js").Session} session
    */
-  #lost(pc) {
+  #lost(pc, session) {
     return new Promise((resolve) => {
       let connectedAt = 0;
+      let restarted = false; // since it was connected last
       let timer = setTimeout(() => over(noPath(pc)), connectLimit);
       const over = (message) => {
         clearTimeout(timer);
         resolve({ message, steady: connectedAt > 0 && performance.now() - connectedAt > steadyAfter });
       };
+      const restart = () => {
+        if (restarted) return over(gone);
+        restarted = true;
+        timer = setTimeout(() => over(gone), connectLimit);
+        session.restart().catch(() => over(gone));
+      };
       const changed = () => {
         clearTimeout(timer);
         if (pc.connectionState === "connected") {
+          restarted = false;
           connectedAt ||= performance.now();
           this.#wasConnected = true;
           this.#tell("connected", "Connected.", pc);
         } else if (pc.connectionState === "disconnected") {
-          timer = setTimeout(() => over(gone), silenceLimit);
+          timer = setTimeout(restart, silenceLimit);
         } else if (pc.connectionState === "failed") {
-          over(connectedAt ? gone : noPath(pc));
+          connectedAt ? restart() : over(noPath(pc));
         } else {
-          timer = setTimeout(() => over(noPath(pc)), connectLimit);
+          timer = setTimeout(() => over(connectedAt ? gone : noPath(pc)), connectLimit);
         }
       };
       this.#hangUp = () => over("");

@@ -1,4 +1,4 @@
-// One WHIP (RFC 9725) or WHEP session: offer, POST, answer; later DELETE.
+// One WHIP (RFC 9725) or WHEP session: offer, POST, answer; PATCH where the path to the server was lost; later DELETE.
 
 import { refusalOf } from "./problem.js";
 import { authorization } from "./token.js";
@@ -12,38 +12,92 @@ const answerLimit = 10_000; // ms
  */
 export const endpoint = (kind, name) => new URL(`${kind}/${encodeURIComponent(name)}`, document.baseURI).href;
 
+/** A session at the server, and its connection here. */
+export class Session {
+  #pc;
+  #url;
+
+  /**
+   * @param {RTCPeerConnection} pc
+   * @param {URL} url of the session
+   */
+  constructor(pc, url) {
+    this.#pc = pc;
+    this.#url = url;
+  }
+
+  /** Ends the session at the server; works while the page is being left. */
+  end() {
+    fetch(this.#url, { method: "DELETE", keepalive: true }).catch(() => {}); // the server forgets a silent session by itself
+  }
+
+  /**
+   * Restarts ICE (RFC 9725 section 4.3.3): the session goes on by another path, as after a change of networks. The server answers checks
+   * from wherever they come, so candidates would tell it nothing.
+   * @throws {import("./problem.js").Refusal|TypeError|DOMException} as openSession does
+   */
+  async restart() {
+    this.#pc.restartIce();
+    await describe(this.#pc);
+    const fragment = iceLines(this.#pc.localDescription.sdp);
+    const response = await send(this.#url, "PATCH", "application/trickle-ice-sdpfrag", fragment.join(""), { "If-Match": "*" });
+    if (response.status !== 200) throw await refusalOf(response);
+    const [ufrag, pwd] = iceLines(await response.text());
+    const sdp = this.#pc.remoteDescription.sdp.replace(/^a=ice-ufrag:.*\r\n/gm, ufrag).replace(/^a=ice-pwd:.*\r\n/gm, pwd);
+    await this.#pc.setRemoteDescription({ type: "answer", sdp });
+  }
+}
+
 /**
  * Opens a session for a prepared connection.
  * @param {RTCPeerConnection} pc with its transceivers
  * @param {string} url of the WHIP or WHEP endpoint
- * @returns {Promise<() => void>} ends the session at the server; works while the page is being left
+ * @returns {Promise<Session>}
  * @throws {import("./problem.js").Refusal} when the server says no
  * @throws {TypeError|DOMException} when it says nothing
  */
 export async function openSession(pc, url) {
-  const offer = await pc.createOffer();
-  await pc.setLocalDescription({ type: "offer", sdp: stereo(offer.sdp) });
+  await describe(pc);
   await gathered(pc);
-  const response = await fetch(url, {
-    method: "POST",
-    headers: { "Content-Type": "application/sdp", ...authorization() },
-    body: pc.localDescription.sdp,
-    signal: AbortSignal.timeout(answerLimit),
-  });
+  const response = await send(url, "POST", "application/sdp", pc.localDescription.sdp);
   if (response.status !== 201) throw await refusalOf(response);
-
-  const session = new URL(response.headers.get("Location"), response.url);
-  const end = () => {
-    fetch(session, { method: "DELETE", keepalive: true }).catch(() => {}); // the server forgets a silent session by itself
-  };
+  const session = new Session(pc, new URL(response.headers.get("Location"), response.url));
   try {
     await pc.setRemoteDescription({ type: "answer", sdp: await response.text() });
   } catch (error) {
-    end();
+    session.end();
     throw error;
   }
-  return end;
+  return session;
 }
+
+/** @param {RTCPeerConnection} pc that makes its offer */
+async function describe(pc) {
+  const offer = await pc.createOffer();
+  await pc.setLocalDescription({ type: "offer", sdp: stereo(offer.sdp) });
+}
+
+/**
+ * @param {string|URL} url
+ * @param {string} method
+ * @param {string} type of the body
+ * @param {string} body
+ * @param {Record<string, string>} [headers]
+ */
+function send(url, method, type, body, headers = {}) {
+  return fetch(url, {
+    method,
+    headers: { "Content-Type": type, ...headers, ...authorization() },
+    body,
+    signal: AbortSignal.timeout(answerLimit),
+  });
+}
+
+/**
+ * @param {string} sdp
+ * @returns {string[]} the line with the ICE user fragment, and that with the password
+ */
+const iceLines = (sdp) => ["ice-ufrag", "ice-pwd"].map((name) => `${sdp.match(new RegExp(`^a=${name}:.*$`, "m"))[0]}\r\n`);
 
 /**
  * Asks for stereo: browsers fold Opus to mono unless their own description says this (RFC 7587 section 6.1).

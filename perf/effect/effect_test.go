@@ -22,13 +22,7 @@ import (
 	"sluice/perf/rig"
 )
 
-func TestMain(m *testing.M) {
-	if err := lab.Enter(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { lab.Test(m.Run) }
 
 // figuresOf makes a report of a mean and a p99 in ms, requests a second, and us of CPU for each.
 func figuresOf(mean, p99 float64, perSecond uint64, micros float64) load.Report {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -10,13 +8,7 @@ import (
 	"sluice/perf/rig"
 )
 
-func TestMain(m *testing.M) {
-	if err := lab.Enter(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { lab.Test(m.Run) }
 
 // TestFloods is a short and slow form of the command. Latency is not judged: a machine that runs tests is busy with others.
 func TestFloods(t *testing.T) {

@@ -33,6 +33,15 @@ const linkTime = 5 * time.Second
 // inside is set in the environment of a process that Enter has moved.
 const inside = "SLUICE_PERF_LAB"
 
+// Test is all of a TestMain whose tests use the lab; run is that of its testing.M. It does not return.
+func Test(run func() int) {
+	if err := Enter(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(run())
+}
+
 // Enter makes sure that this process is in a network namespace of its own, with nothing but a loopback interface: it starts the
 // program again in one, waits for it and exits as it did. It returns in the process started so. Call it first in main: a namespace
 // belongs to a thread, and only at exec are all of a Go program's threads one. It needs CAP_SYS_ADMIN and CAP_NET_ADMIN.

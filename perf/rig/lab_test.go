@@ -2,8 +2,6 @@ package rig
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -13,13 +11,7 @@ import (
 	"sluice/perf/load"
 )
 
-func TestMain(m *testing.M) {
-	if err := lab.Enter(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { lab.Test(m.Run) }
 
 // TestYardsticks runs two yardsticks in the lab and one on loopback: every packet must arrive or be counted where it is discarded, and
 // what a full viewer gets must decrypt.

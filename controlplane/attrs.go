@@ -81,6 +81,10 @@ var (
 		Path: "refused_event_streams", Unit: "streams", Since: "0.1",
 		Doc: "Event feeds that were refused because of limits/event_streams.",
 	})
+	movesCounter = Attrs.Counter(attr.Decl{
+		Path: "moved_publishers", Unit: "publishers", Since: "0.1",
+		Doc: "Publishers that moved to the shard where their datagrams land (dataplane/follow_publishers).",
+	})
 	restartsCounter = Attrs.Counter(attr.Decl{
 		Path: "ice_restarts", Unit: "restarts", Since: "0.1",
 		Doc: "Times that a peer restarted ICE, by PATCH.",

@@ -44,7 +44,7 @@ func (s *Service) restart(id msg.SessionID, p *peer, remote *sdp.Fragment) (*Ses
 		return nil, err
 	}
 	ufrag, pwd := newCredentials(id)
-	p.ufrag, p.remote = ufrag, *remote
+	p.ufrag, p.remote, p.begun = ufrag, *remote, nil
 	s.plane.Send(id.Shard(), msg.RestartICE{ID: id, Ufrag: ufrag, Pwd: pwd})
 	s.restarts++
 	s.log.Info("ICE restart", "session", id)

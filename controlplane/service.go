@@ -48,6 +48,7 @@ type Service struct {
 	started  time.Time
 	created  [2]uint64
 	restarts uint64
+	moves    uint64 // of publishers
 
 	feeds        int // event feeds of viewers
 	feedSerial   uint64
@@ -69,12 +70,14 @@ type peer struct {
 	remote sdp.Fragment // the peer's ICE credentials
 	tagged sdp.Tagged
 
-	session   *registry.Session
-	grant     *auth.Grant   // by which it may be, nil for one that nobody asked for
-	offered   *counterOffer // that waits for its answer, nil for none
-	feed      *sse.Feed     // nil for none
-	feedName  string
-	videoLine int // the m-section of video in the peer's description, -1 for none
+	session    *registry.Session
+	begun      *msg.AddSession    // of a publisher that may still move, nil for others
+	forwarding *msg.ForwardChecks // what ends it where it was before, nil if it did not move
+	grant      *auth.Grant        // by which it may be, nil for one that nobody asked for
+	offered    *counterOffer      // that waits for its answer, nil for none
+	feed       *sse.Feed          // nil for none
+	feedName   string
+	videoLine  int // the m-section of video in the peer's description, -1 for none
 }
 
 // Config of a service. All fields are needed, Steering where steer/mode may be
@@ -296,6 +299,9 @@ func (s *Service) begin(p *peer, selection *sdp.Selection, pwd string) {
 	s.send()
 	s.beginTuning(session.Stream)
 	s.plane.Send(session.ID.Shard(), add)
+	if !session.Sends {
+		p.begun = &add
+	}
 	s.created[role(session)]++
 	s.log.Info("session created", "session", session.ID, "stream", session.Stream.Name, "role", createdRoles[role(session)])
 	s.tell(session.Stream)
@@ -419,6 +425,9 @@ func (s *Service) bury(id msg.SessionID, why string) {
 	delete(s.peers, id)
 	delete(s.byToken, p.token)
 	s.unlisten(p)
+	if p.forwarding != nil {
+		s.plane.Send(p.forwarding.Shard, *p.forwarding)
+	}
 	s.gone.add(p.token, why)
 	s.log.Info("session ended", "session", id, "why", why, "after", time.Since(p.since).Round(time.Millisecond))
 }
@@ -433,6 +442,8 @@ func (s *Service) send() {
 // event takes what the data plane reports.
 func (s *Service) event(ev msg.Event) {
 	switch ev := ev.(type) {
+	case msg.Landed:
+		s.landed(ev)
 	case msg.Punt:
 		s.keyer.Punt(ev.ID, ev.Path, ev.Data)
 	case msg.PairSelected:
@@ -456,6 +467,9 @@ func (s *Service) keyed(id msg.SessionID, path pkt.Path, keys msg.Keys, flight [
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.registry.Keyed(id)
+	if p := s.peers[id]; p != nil {
+		p.begun = nil
+	}
 }
 
 func (s *Service) failed(id msg.SessionID, err error) {

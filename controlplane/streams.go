@@ -215,6 +215,7 @@ func (s *Service) collect(sample *attr.Sample) {
 		createdCounter.Add(sample, i, n)
 	}
 	restartsCounter.Add(sample, s.restarts)
+	movesCounter.Add(sample, s.moves)
 	eventStreamsGauge.Set(sample, float64(s.feeds))
 	eventStreamsRefused.Add(sample, s.feedsRefused)
 	for i := range s.refused {

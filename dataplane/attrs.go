@@ -151,6 +151,12 @@ var (
 		Doc: `A new viewer starts at the last keyframe if that is at most this old, and gets what came since at three times the
 			stream's rate or more; otherwise the publisher is asked for a keyframe.`,
 	})
+	followAttr = Attrs.Bool(attr.Decl{
+		Path: "dataplane/follow_publishers", Mode: attr.RW, Default: "1", Since: "0.1",
+		Doc: `Whether a publisher moves to the shard where the kernel's hash brings its datagrams, which its first check shows. Otherwise
+			each of them is handed over (misplaced_packets), which wakes two threads instead of one. It needs none of that
+			where steer/mode brings datagrams to their shards.`,
+	})
 	setupAttr = Attrs.Int(attr.Decl{
 		Path: "dataplane/setup_timeout_ms", Unit: "ms", Mode: attr.RW, Min: 1000, Max: 300000, Default: "30000", Since: "0.1",
 		Doc: `A session ends when no authenticated connectivity check came in this time after its POST, or no DTLS handshake
@@ -221,6 +227,7 @@ func (p *Plane) settings(t *attr.Tree) shard.Settings {
 	set.HistoryBytes = int(historyBytesAttr.Get(t))
 	set.KeyframeEvery = ms(keyframeAttr)
 	set.StartAge = ms(startAgeAttr)
+	set.Follow = followAttr.Get(t)
 	set.SetupTimeout = ms(setupAttr)
 	set.FeedbackEvery = ms(feedbackAttr)
 	set.StampEvery = int(stampAttr.Get(t))

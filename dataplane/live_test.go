@@ -52,6 +52,7 @@ var shows = map[string]func(*seen) any{
 	"dataplane/video_dscp":           func(s *seen) any { return s.set.Marks[msg.Video].Class },
 	"dataplane/audio_priority":       func(s *seen) any { return s.set.Marks[msg.Audio].Priority },
 	"dataplane/video_priority":       func(s *seen) any { return s.set.Marks[msg.Video].Priority },
+	"dataplane/follow_publishers":    func(s *seen) any { return s.set.Follow },
 	"dataplane/vector_aes":           func(s *seen) any { return s.set.Vectors },
 	"dataplane/gop_bytes":            func(s *seen) any { return s.set.GOPBytes },
 	"dataplane/keyframe_interval_ms": func(s *seen) any { return s.set.KeyframeEvery },

@@ -21,11 +21,12 @@ import (
 	"sluice/netopt/attr"
 )
 
-// newTree returns the attributes of a small plane with the given changes.
+// newTree returns the attributes of a small plane with the given changes. There is no
+// control plane that could follow a publisher.
 func newTree(t *testing.T, changes ...string) *attr.Tree {
 	t.Helper()
 	tree := attr.NewTree(&Attrs)
-	for _, change := range append([]string{"limits/sessions=16", "limits/streams=16", "dataplane/shed_ms=0"}, changes...) {
+	for _, change := range append([]string{"limits/sessions=16", "limits/streams=16", "dataplane/shed_ms=0", "dataplane/follow_publishers=0"}, changes...) {
 		path, value, _ := strings.Cut(change, "=")
 		if err := tree.Set(path, value); err != nil {
 			t.Fatal(err)

@@ -133,6 +133,9 @@ func TestAttack38Stopped(t *testing.T) {
 	receives(t, viewer, "media", isRTP)
 	p.signal(syscall.SIGSTOP)
 	time.Sleep(stop)
+	if err := viewer.Check(); err != nil { // as browsers do all the time
+		t.Fatal(err)
+	}
 	for buf := make([]byte, 2048); ; { // what came before
 		if _, err := syscall.Read(viewer.FD(), buf); err != nil {
 			break

@@ -167,6 +167,17 @@ func (k *Keyer) Expect(id msg.SessionID, role Role, peer []Fingerprint) {
 	k.pending[id] = &session{id: id, role: role, peer: slices.Clone(peer)}
 }
 
+// Rename gives a session another id. Its handshake must not have begun.
+func (k *Keyer) Rename(from, to msg.SessionID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s := k.pending[from]; s != nil {
+		delete(k.pending, from)
+		s.id = to
+		k.pending[to] = s
+	}
+}
+
 // Reached says that there is a path to a session's peer. Where our role is
 // Active the handshake begins, or waits for its turn; any other call does nothing.
 func (k *Keyer) Reached(id msg.SessionID, path pkt.Path) {

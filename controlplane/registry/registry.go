@@ -203,6 +203,25 @@ func (r *Registry) Subscribe(name string, source netip.Addr) (*Session, error) {
 	return s, nil
 }
 
+// Move takes a publisher that has no keys yet to another shard, where its stream
+// comes in from then on; its id is another one afterwards. It reports whether it
+// did: a shard that has enough to do takes none. Orders for the session itself are
+// the caller's, after those of Orders.
+func (r *Registry) Move(s *Session, shard int) bool {
+	if s.Sends || s.keyed || s.ID.Shard() == shard || r.crowded(shard) {
+		return false
+	}
+	r.unplace(s.ID)
+	r.place(s, shard)
+	for _, t := range s.Stream.Tracks {
+		if t.carried {
+			t.home = shard
+		}
+	}
+	r.sync(s.Stream)
+	return true
+}
+
 // Keyed records that a session has keys.
 func (r *Registry) Keyed(id msg.SessionID) {
 	if s := r.sessions[id]; s != nil && !s.keyed {
@@ -218,12 +237,10 @@ func (r *Registry) Remove(id msg.SessionID) {
 	if s == nil {
 		return
 	}
-	delete(r.sessions, id)
 	if !s.keyed {
 		r.settle(s.source)
 	}
-	r.loads[id.Shard()]--
-	r.order(id.Shard(), msg.RemoveSession{ID: id})
+	r.unplace(id)
 	if s.Sends {
 		delete(s.Stream.Viewers, id)
 		s.Stream.at[id.Shard()]--
@@ -244,12 +261,25 @@ func (r *Registry) ensure(name string) *Stream {
 }
 
 func (r *Registry) add(stream *Stream, shard int, source netip.Addr, sends bool) *Session {
-	r.serial++
-	s := &Session{ID: msg.NewSessionID(shard, r.serial), Stream: stream, Sends: sends, source: subnet.Of(source)}
-	r.sessions[s.ID] = s
-	r.loads[shard]++
+	s := &Session{Stream: stream, Sends: sends, source: subnet.Of(source)}
+	r.place(s, shard)
 	r.pending[s.source]++
 	return s
+}
+
+// place gives a session its shard, and an id.
+func (r *Registry) place(s *Session, shard int) {
+	r.serial++
+	s.ID = msg.NewSessionID(shard, r.serial)
+	r.sessions[s.ID] = s
+	r.loads[shard]++
+}
+
+// unplace takes a session off its shard.
+func (r *Registry) unplace(id msg.SessionID) {
+	delete(r.sessions, id)
+	r.loads[id.Shard()]--
+	r.order(id.Shard(), msg.RemoveSession{ID: id})
 }
 
 func (r *Registry) settle(source netip.Prefix) {

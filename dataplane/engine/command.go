@@ -32,6 +32,10 @@ func (e *Engine) HandleCommand(now clock.Time, c msg.Command) {
 		}
 	case msg.RestartICE:
 		e.restartICE(&c)
+	case msg.TakeCheck:
+		e.datagram(&pkt.Datagram{Path: c.Path, Arrived: now, Data: c.Data}, c.Shard)
+	case msg.ForwardChecks:
+		e.forwardChecks(&c)
 	case msg.SendDatagram:
 		e.sendDatagram(&c)
 	case msg.TuneRoute:

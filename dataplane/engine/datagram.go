@@ -83,7 +83,7 @@ func (e *Engine) fromElsewhere(d *pkt.Datagram, landed int) wire.Drop {
 		}
 		return wire.DropUnknownTuple
 	}
-	return e.relayDatagram(owner.shard, d)
+	return e.relayDatagram(owner.shard, d, landed)
 }
 
 // maxPuntsPerSecond is generous for a handshake with a large certificate, and

@@ -61,6 +61,7 @@ type Settings struct {
 	Nack            feedback.Limits
 	Vectors         bool          // wish for vector instructions in the ciphers of sessions keyed from now on
 	Shed            time.Duration // video that waited for longer is left out; 0 is never
+	Follow          bool          // publishers to where their datagrams land: tells the control plane
 	StampEvery      int           // the kernel is asked for the departure of one run in so many; 0 is never
 	Deadlines       msg.Deadlines // of routes that have none of their own
 }
@@ -84,6 +85,7 @@ func DefaultSettings() Settings {
 		TrainMax:        44,
 		PadMax:          16,
 		Vectors:         true,
+		Follow:          true,
 		Nack:            feedback.DefaultLimits(),
 	}
 }
@@ -103,6 +105,7 @@ type Engine struct {
 	// Indexes, derived.
 	byID     map[msg.SessionID]pkt.Handle
 	byUfrag  map[string]pkt.Handle
+	forward  map[string]int // shards of sessions whose ufrag names this one
 	byRemote map[pkt.Addr]pkt.Handle
 	foreign  map[pkt.Addr]foreignOwner // remote addresses of other shards' sessions
 	routes   map[msg.RouteID]*route
@@ -119,6 +122,7 @@ type Engine struct {
 	hangups  []pkt.Addr     // connections to be closed
 	outboxes []outbox       // by shard
 	punts    []msg.Punt
+	landed   []msg.Landed
 	selected []pkt.Handle // sessions whose selected path is to be reported
 	closed   []msg.SessionClosed
 	steers   []Steer
@@ -168,6 +172,7 @@ func New(cfg Config, set Settings) *Engine {
 		links:     make([]link, cfg.Sessions),
 		byID:      map[msg.SessionID]pkt.Handle{},
 		byUfrag:   map[string]pkt.Handle{},
+		forward:   map[string]int{},
 		byRemote:  map[pkt.Addr]pkt.Handle{},
 		foreign:   map[pkt.Addr]foreignOwner{},
 		routes:    map[msg.RouteID]*route{},
@@ -195,6 +200,8 @@ func (e *Engine) PollEvent(ev *msg.Event) bool {
 	switch {
 	case len(e.closed) > 0:
 		*ev, e.closed = e.closed[0], e.closed[1:]
+	case len(e.landed) > 0:
+		*ev, e.landed = e.landed[0], e.landed[1:]
 	case len(e.punts) > 0:
 		*ev, e.punts = e.punts[0], e.punts[1:]
 	default:

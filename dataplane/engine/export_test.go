@@ -30,9 +30,9 @@ func (e *Engine) Leaks() string {
 			linked++
 		}
 	}
-	if len(e.byID)+len(e.byUfrag)+len(e.byRemote)+len(e.routes)+len(e.sources)+len(e.dirty[0].routes)+len(e.dirty[1].routes)+len(e.held)+len(e.early.of)+e.early.held+linked == 0 {
+	if len(e.byID)+len(e.byUfrag)+len(e.byRemote)+len(e.routes)+len(e.sources)+len(e.dirty[0].routes)+len(e.dirty[1].routes)+len(e.held)+len(e.early.of)+e.early.held+len(e.forward)+linked == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d ids, %d ufrags, %d remotes, %d routes, %d sources, %d dirty, %d held, %d (%d) early, %d links",
-		len(e.byID), len(e.byUfrag), len(e.byRemote), len(e.routes), len(e.sources), len(e.dirty[0].routes)+len(e.dirty[1].routes), len(e.held), len(e.early.of), e.early.held, linked)
+	return fmt.Sprintf("%d ids, %d ufrags, %d remotes, %d routes, %d sources, %d dirty, %d held, %d (%d) early, %d forwarded, %d links",
+		len(e.byID), len(e.byUfrag), len(e.byRemote), len(e.routes), len(e.sources), len(e.dirty[0].routes)+len(e.dirty[1].routes), len(e.held), len(e.early.of), e.early.held, len(e.forward), linked)
 }

@@ -32,6 +32,8 @@ type peer struct {
 	restarting bool // no check with new credentials has been answered
 	keyed      bool // the handshake is over for us
 	serial     uint64
+	begun      *msg.AddSession    // of one that may move to another shard
+	forwarding *msg.ForwardChecks // ends what is passed on from where it was before
 	send, recv *srtp.Context
 
 	onKeys func()

@@ -77,6 +77,7 @@ func (w *world) publish(s *stream) *publisher {
 	}
 	w.sync(s)
 	w.command(p.id.Shard(), add)
+	p.begun = &add
 	w.net.After(w.rand.Duration(20*time.Millisecond), p.start)
 	return p
 }

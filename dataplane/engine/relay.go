@@ -26,6 +26,7 @@ const (
 type Relay struct {
 	Kind    RelayKind
 	Path    pkt.Path   // RelayDatagram, RelayOwner
+	Landed  int        // RelayDatagram: the shard whose socket it came to
 	Held    bool       // RelayOwner: media goes there
 	Arrived clock.Time // RelayDatagram
 	Route   msg.RouteID
@@ -217,12 +218,12 @@ func (e *Engine) relay(shard int, m Relay, data []byte) wire.Drop {
 	return wire.Kept
 }
 
-func (e *Engine) relayDatagram(shard int, d *pkt.Datagram) wire.Drop {
+func (e *Engine) relayDatagram(shard int, d *pkt.Datagram, landed int) wire.Drop {
 	e.Counters.Misplaced++
 	if e.steering {
 		e.Counters.SteerMiss++
 	}
-	return e.relay(shard, Relay{Kind: RelayDatagram, Path: d.Path, Arrived: d.Arrived}, d.Data)
+	return e.relay(shard, Relay{Kind: RelayDatagram, Path: d.Path, Landed: landed, Arrived: d.Arrived}, d.Data)
 }
 
 func (e *Engine) relayKeyframe(r *route) {
@@ -236,7 +237,7 @@ func (e *Engine) HandleRelay(now clock.Time, from int, m *Relay) {
 	e.now = now
 	switch m.Kind {
 	case RelayDatagram:
-		e.datagram(&pkt.Datagram{Path: m.Path, Arrived: m.Arrived, Data: m.Data}, from)
+		e.datagram(&pkt.Datagram{Path: m.Path, Arrived: m.Arrived, Data: m.Data}, m.Landed)
 	case RelayOwner:
 		e.learnOwner(m.Path.Remote, from, m.Held)
 		if len(m.Data) > 0 {

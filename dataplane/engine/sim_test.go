@@ -52,7 +52,7 @@ func TestSimulation(t *testing.T) {
 
 func (c *counts) list() []int {
 	return []int{c.forwarded, c.received, c.splices, c.senderReports, c.reports, c.twcc, c.keyframeRequests, c.upstreamRepairs, c.relayed, c.rebinds,
-		c.trains, c.padded, c.paddedAgain, c.retunes, c.restarts, c.connections, c.steered}
+		c.trains, c.padded, c.paddedAgain, c.retunes, c.restarts, c.connections, c.steered, c.moves}
 }
 
 func (c *counts) add(o *counts) {
@@ -73,6 +73,7 @@ func (c *counts) add(o *counts) {
 	c.restarts += o.restarts
 	c.connections += o.connections
 	c.steered += o.steered
+	c.moves += o.moves
 }
 
 func simulate(t *testing.T, seed uint64, repeat string) counts {

@@ -27,6 +27,7 @@ type session struct {
 	since        clock.Time // of the current setup stage
 	restarted    clock.Time // last ICE restart
 	owed         bool       // a report of where media goes
+	landed       bool       // the control plane was asked where it shall be
 	claimed      clock.Time // when another shard was told last that its datagrams are ours
 	keyed        bool
 	keys         msg.Keys

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"sluice/dataplane/clock"
-	"sluice/dataplane/ice"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
 	"sluice/dataplane/wire"
@@ -24,14 +23,13 @@ const audioShare = StreamWindow / 4
 
 // Home returns the shard that the first frame of a new connection belongs to. A
 // connection begins with a check (RFC 6544 section 7.1), whose ufrag names the
-// shard.
+// shard, or the one that knows.
 func (e *Engine) Home(frame []byte) (shard int, ok bool) {
 	var m wire.STUN
 	if !wire.ParseSTUN(frame, &m) || m.Type != wire.STUNBindingRequest {
 		return 0, false
 	}
-	shard, ok = ice.UfragShard(m.LocalUfrag())
-	return shard, ok && shard < e.cfg.Shards
+	return e.home(m.LocalUfrag())
 }
 
 // Owns reports whether a check of a session has come from an address.

@@ -39,6 +39,9 @@ func (e *Engine) stun(d *pkt.Datagram, landed int) wire.Drop {
 	case m.Controlled:
 		return e.answerError(key, d, &m, ice.CodeRoleConflict, wire.DropSTUNRole)
 	}
+	if landed != e.cfg.Shard && e.reportLanded(s, d, &m, landed) {
+		return wire.Kept
+	}
 	e.checked(h, s, &d.Path, landed)
 	if fresh && m.UseCandidate {
 		e.nominated(s, l, &d.Path)
@@ -47,6 +50,19 @@ func (e *Engine) stun(d *pkt.Datagram, landed int) wire.Drop {
 	n := key.Success(e.scratch[:wire.MaxSTUNResponse], &m, &d.Path.Remote)
 	e.answerCheck(landed, e.keeps(s, d.Path.Remote), &d.Path, e.scratch[:n])
 	return wire.Kept
+}
+
+// reportLanded asks the control plane where a publisher shall be whose first check
+// came to another shard: what it sends is a relay less for each packet there. It is
+// asked once, and gives the check back.
+func (e *Engine) reportLanded(s *session, d *pkt.Datagram, m *wire.STUN, landed int) bool {
+	if !e.set.Follow || e.steering || s.landed || s.nIn == 0 || s.agent.Selected() != nil || d.Path.Remote.Stream() {
+		return false
+	}
+	s.landed = true
+	m.Restore()
+	e.landed = append(e.landed, msg.Landed{ID: s.id, Check: msg.Check{Path: d.Path, Shard: landed, Data: append([]byte(nil), d.Data...)}})
+	return true
 }
 
 // answerCheck sends the answer to a check that came to the socket of a shard: by
@@ -150,14 +166,34 @@ func (e *Engine) forgetRemote(h pkt.Handle, remote pkt.Addr) {
 // An unknown ufrag gets no answer: it would tell who is there, to whoever asks. A
 // connection is with its owner already.
 func (e *Engine) stunElsewhere(d *pkt.Datagram, ufrag []byte, landed int) wire.Drop {
-	shard, ok := ice.UfragShard(ufrag)
-	if !ok || d.Path.Remote.Stream() || shard == e.cfg.Shard || shard >= e.cfg.Shards || landed != e.cfg.Shard {
+	shard, ok := e.home(ufrag)
+	_, moved := e.forward[string(ufrag)]
+	if !ok || d.Path.Remote.Stream() || shard == e.cfg.Shard || landed != e.cfg.Shard && !moved {
 		return wire.DropSTUNUnknownUser
 	}
 	if e.outboxes[shard].crowded() {
 		return wire.DropRelayFull
 	}
-	return e.relayDatagram(shard, d)
+	return e.relayDatagram(shard, d, landed)
+}
+
+// home returns the shard of the session with a ufrag, as far as that is known here.
+func (e *Engine) home(ufrag []byte) (shard int, ok bool) {
+	if _, here := e.byUfrag[string(ufrag)]; here {
+		return e.cfg.Shard, true
+	}
+	if shard, ok = e.forward[string(ufrag)]; !ok {
+		shard, ok = ice.UfragShard(ufrag)
+	}
+	return shard, ok && shard < e.cfg.Shards
+}
+
+func (e *Engine) forwardChecks(c *msg.ForwardChecks) {
+	if c.Shard == e.cfg.Shard {
+		delete(e.forward, c.Ufrag)
+		return
+	}
+	e.forward[c.Ufrag] = c.Shard
 }
 
 // maxRefusals bounds error responses to unauthenticated checks: they help a

@@ -73,7 +73,7 @@ type world struct {
 // counts show that a world was not idle.
 type counts struct {
 	forwarded, received, splices, senderReports, reports, twcc, keyframeRequests, upstreamRepairs, relayed, rebinds int
-	trains, padded, paddedAgain, retunes, restarts, connections, steered                                            int
+	trains, padded, paddedAgain, retunes, restarts, connections, steered, moves                                     int
 }
 
 // stream is what viewers watch.
@@ -179,14 +179,32 @@ func (w *world) keptBy(shard int, s *sent, kept bool) {
 	}
 }
 
+// mailbox is how long a command takes at most.
+const mailbox = 3 * time.Millisecond
+
 // command sends a command through a shard's mailbox: in order, not at once.
 func (w *world) command(shard int, c msg.Command) {
-	at := max(w.free[shard], w.net.Now().Add(w.rand.Duration(3*time.Millisecond)))
+	at := max(w.free[shard], w.net.Now().Add(w.rand.Duration(mailbox)))
 	w.free[shard] = at
 	w.net.At(at, func() {
 		w.engines[shard].HandleCommand(w.net.Now(), c)
+		if gone, ok := c.(msg.RemoveRoute); ok {
+			w.forget(gone.Route, shard)
+		}
 		w.drain(shard)
 	})
+}
+
+// forget notes that a shard has lost the history of a route.
+func (w *world) forget(route msg.RouteID, shard int) {
+	for _, src := range w.sourceByID {
+		if src.track.route != route {
+			continue
+		}
+		for _, s := range src.packets {
+			s.kept[shard] = 0
+		}
+	}
 }
 
 func (w *world) onTimer(shard int) {
@@ -360,6 +378,8 @@ func (w *world) sync(s *stream) {
 // event takes what an engine reports.
 func (w *world) event(ev msg.Event) {
 	switch ev := ev.(type) {
+	case msg.Landed:
+		w.landed(ev)
 	case msg.Punt:
 		p := w.sessions[ev.ID]
 		if p == nil {
@@ -384,6 +404,45 @@ func (w *world) event(ev msg.Event) {
 	}
 }
 
+// landed moves a publisher to where its datagrams land, or does not.
+func (w *world) landed(ev msg.Landed) {
+	at := ev.ID.Shard()
+	if p := w.sessions[ev.ID]; p != nil && p.begun != nil && w.rand.Chance(0.7) {
+		w.move(p, ev.Shard)
+		at = ev.Shard
+	}
+	if w.rand.Chance(0.9) { // an event may be lost
+		// All shards know of the move before media can come, as their mailboxes have it.
+		w.net.After(mailbox, func() { w.command(at, msg.TakeCheck{Check: ev.Check}) })
+	}
+}
+
+// move begins a publisher's session anew on another shard.
+func (w *world) move(p *peer, to int) {
+	from := p.id
+	w.loads[from.Shard()]--
+	w.loads[to]++
+	w.serial++
+	p.id = msg.NewSessionID(to, w.serial)
+	delete(w.sessions, from)
+	w.sessions[p.id] = p
+	w.command(from.Shard(), msg.RemoveSession{ID: from})
+	for _, s := range w.streams {
+		if s.pub != nil && s.pub.peer == p {
+			for _, t := range s.tracks {
+				t.home = to
+			}
+			w.sync(s)
+		}
+	}
+	p.begun.ID = p.id
+	w.command(to, *p.begun)
+	w.command(from.Shard(), msg.ForwardChecks{Ufrag: p.begun.Ufrag, Shard: to})
+	p.forwarding = &msg.ForwardChecks{Ufrag: p.begun.Ufrag, Shard: from.Shard()}
+	p.begun = nil
+	w.counts.moves++
+}
+
 // remove ends a session, as DELETE and SessionClosed do.
 func (w *world) remove(p *peer) {
 	p.leave()
@@ -393,6 +452,9 @@ func (w *world) remove(p *peer) {
 	delete(w.sessions, p.id)
 	w.loads[p.id.Shard()]--
 	w.command(p.id.Shard(), msg.RemoveSession{ID: p.id})
+	if p.forwarding != nil {
+		w.command(p.forwarding.Shard, *p.forwarding)
+	}
 	for _, s := range w.streams {
 		if s.pub != nil && s.pub.peer == p {
 			s.pub = nil
@@ -412,6 +474,7 @@ func (w *world) restart(p *peer) {
 	w.rand.Fill(random[:])
 	ufrag, pwd := ice.NewUfrag(p.id.Shard(), &random)
 	w.command(p.id.Shard(), msg.RestartICE{ID: p.id, Ufrag: ufrag, Pwd: pwd})
+	p.begun = nil
 	if w.rand.Chance(0.8) {
 		p.ufrag, p.pwd, p.restarting = ufrag, pwd, true
 		w.counts.restarts++

@@ -147,6 +147,23 @@ type RestartICE struct {
 	Ufrag, Pwd string // ours
 }
 
+// TakeCheck gives a shard a check to answer that Landed told of.
+type TakeCheck struct{ Check }
+
+// Check is a connectivity check as it came.
+type Check struct {
+	Path  pkt.Path
+	Shard int // whose socket it came to
+	Data  []byte
+}
+
+// ForwardChecks has a shard pass on the checks for a ufrag that names it, but whose
+// session is on another shard; with its own number it does so no more.
+type ForwardChecks struct {
+	Ufrag string
+	Shard int
+}
+
 // SendDatagram sends bytes as they are, for DTLS, to one of the session's
 // checked addresses. It is dropped when Path is none of them.
 type SendDatagram struct {
@@ -206,6 +223,8 @@ func (AddSession) command()    {}
 func (InstallKeys) command()   {}
 func (RemoveSession) command() {}
 func (RestartICE) command()    {}
+func (TakeCheck) command()     {}
+func (ForwardChecks) command() {}
 func (SendDatagram) command()  {}
 func (AddRoute) command()      {}
 func (RemoveRoute) command()   {}
@@ -221,6 +240,14 @@ type Event interface{ event() }
 type PairSelected struct {
 	ID   SessionID
 	Path pkt.Path
+}
+
+// Landed says that the first check of a publisher came to the socket of another
+// shard, where its media will come too. The check is not answered yet: it waits for
+// TakeCheck, here or there. May be lost: a peer that gets no answer checks again.
+type Landed struct {
+	ID SessionID
+	Check
 }
 
 // Punt carries a DTLS datagram that came from an address with an authenticated
@@ -243,6 +270,7 @@ type SessionClosed struct {
 type SegmentationLost struct{ Shard int }
 
 func (PairSelected) event()     {}
+func (Landed) event()           {}
 func (Punt) event()             {}
 func (SessionClosed) event()    {}
 func (SegmentationLost) event() {}

@@ -141,9 +141,15 @@ func (m *STUN) HasIntegrity() bool { return m.integrityOff != 0 }
 //
 //hot:path
 func (m *STUN) Integrity() (mac, header, attributes []byte) {
-	// The length is patched in place: it was checked, and nothing reads it again.
+	// The length is patched in place: it was checked, and nothing reads it again that
+	// does not call Restore.
 	binary.BigEndian.PutUint16(m.raw[2:], uint16(m.integrityOff+4+stunIntegrityLen-stunHeaderLen))
 	return m.raw[m.integrityOff+4 : m.integrityOff+4+stunIntegrityLen], m.raw[:stunHeaderLen], m.raw[stunHeaderLen:m.integrityOff]
+}
+
+// Restore undoes what Integrity does to the message, for whoever passes it on.
+func (m *STUN) Restore() {
+	binary.BigEndian.PutUint16(m.raw[2:], uint16(len(m.raw)-stunHeaderLen))
 }
 
 func stunFingerprint(b []byte) uint32 {

@@ -88,7 +88,8 @@ func Open(ctx context.Context, t Target, media Media) (*Bench, error) {
 	})
 	// Nobody sends before all are in, so that many publishers do not keep the last ones out.
 	b.pubs = slices.DeleteFunc(b.pubs, func(p *publisher) bool { return p == nil })
-	for _, p := range b.pubs {
+	for i, p := range b.pubs {
+		p.phase = media.period() * time.Duration(i) / time.Duration(len(b.pubs))
 		go p.run()
 	}
 	if err != nil {
@@ -96,6 +97,14 @@ func Open(ctx context.Context, t Target, media Media) (*Bench, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// period is the time from frame to frame; of audio, from packet to packet.
+func (m Media) period() time.Duration {
+	if m.FPS == 0 {
+		return audioPeriod
+	}
+	return time.Second / time.Duration(m.FPS)
 }
 
 func (m Media) check() error {
@@ -115,8 +124,8 @@ func (m Media) check() error {
 		return fmt.Errorf("ppf %d: want 64 at most of what leaves as one message", m.PPF)
 	case m.Size < smallest || m.Size > 1400:
 		return fmt.Errorf("size %d: want %d to 1400 bytes", m.Size, smallest)
-	case m.Spread < 0 || m.Spread > time.Second/time.Duration(m.FPS):
-		return fmt.Errorf("spread %v: want 0 to %v, the time of a frame", m.Spread, time.Second/time.Duration(m.FPS))
+	case m.Spread < 0 || m.Spread > m.period():
+		return fmt.Errorf("spread %v: want 0 to %v, the time of a frame", m.Spread, m.period())
 	}
 	return nil
 }

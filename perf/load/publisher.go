@@ -59,7 +59,8 @@ type publisher struct {
 	wanted  chan uint16 // video sequence numbers that the server misses
 	picture uint16
 	wantKey atomic.Bool
-	late    atomic.Int64 // worst lateness of a packet against the schedule since the window began, ns
+	phase   time.Duration // from the begin of a schedule to what is due first: cameras do not keep time with each other
+	late    atomic.Int64  // worst lateness of a packet against the schedule since the window began, ns
 
 	pausing atomic.Bool
 	paused  chan struct{}
@@ -221,7 +222,8 @@ func (p *publisher) schedule() error {
 
 // begin is when the first frame and the first audio packet of a schedule are due.
 func (p *publisher) begin(at int64) (frame, sound int64) {
-	frame, sound = at, at
+	frame = at + int64(p.phase)
+	sound = frame
 	if p.media.FPS == 0 {
 		frame = never
 	}

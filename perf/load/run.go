@@ -94,12 +94,8 @@ func (s *session) settlePublisher(ctx context.Context) (err error) {
 // publisher's clock, so each one then waits for another part of a frame's time: together they meet all phases evenly.
 func (s *session) joinSerial(ctx context.Context) error {
 	n := min(s.plan.Serial, s.plan.Viewers)
-	frame := audioPeriod
-	if s.plan.FPS > 0 {
-		frame = time.Second / time.Duration(s.plan.FPS)
-	}
 	for i := range n {
-		if err := sleep(ctx, frame*time.Duration(i)/time.Duration(n)); err != nil {
+		if err := sleep(ctx, s.plan.period()*time.Duration(i)/time.Duration(n)); err != nil {
 			return err
 		}
 		v, err := s.join(ctx, i)

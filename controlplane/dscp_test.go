@@ -77,9 +77,14 @@ func TestDSCPOfAStream(t *testing.T) {
 	flow := func(feed *feed, v *viewer, what string, want ...int) {
 		t.Helper()
 		s.marks()
-		feed.run(1, v)
-		v.gets(videoKind, feed.last())
-		if got := s.marks(); !slices.Equal(got, want) {
+		var got []int
+		// The device is everybody's: what others send may leave the sniffer no room.
+		for try := 0; len(got) == 0 && try < 20; try++ {
+			feed.run(1, v)
+			v.gets(videoKind, feed.last())
+			got = s.marks()
+		}
+		if !slices.Equal(got, want) {
 			t.Errorf("%s: marks %d, want %d", what, got, want)
 		}
 	}

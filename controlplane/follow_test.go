@@ -18,13 +18,7 @@ func (r *rig) moved() (publisher, viewer *mover) {
 			continue
 		}
 		viewer = r.mover("/whep/"+name, client.Offer{})
-		r.eventually(func() string {
-			publisher.send()
-			if viewer.read(); len(viewer.got) == 0 {
-				return "the viewer gets nothing"
-			}
-			return ""
-		})
+		r.begins(publisher, viewer)
 		return publisher, viewer
 	}
 	r.Fatal("of 40 publishers none has moved")

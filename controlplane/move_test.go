@@ -170,6 +170,13 @@ func (r *rig) stream() (publisher, viewer *mover) {
 	r.Helper()
 	publisher = r.mover("/whip/live", client.Offer{Publish: &moverSSRCs})
 	viewer = r.mover("/whep/live", client.Offer{})
+	r.begins(publisher, viewer)
+	return publisher, viewer
+}
+
+// begins sends until the viewer gets some of it.
+func (r *rig) begins(publisher, viewer *mover) {
+	r.Helper()
 	r.eventually(func() string {
 		publisher.send()
 		if viewer.read(); len(viewer.got) == 0 {
@@ -177,7 +184,6 @@ func (r *rig) stream() (publisher, viewer *mover) {
 		}
 		return ""
 	})
-	return publisher, viewer
 }
 
 // flow lets n packets flow.

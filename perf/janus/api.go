@@ -7,10 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 )
+
+// startTime bounds how long Janus may hang up on us after it began to listen.
+const startTime = 5 * time.Second
 
 // object is a JSON object of Janus' API.
 type object map[string]any
@@ -60,15 +65,25 @@ type api struct {
 }
 
 // connect creates the session, and polls until ctx is done.
-func connect(ctx context.Context, url string) (*api, error) {
-	a := &api{url: url, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}, waiting: map[string]chan *message{}}
-	m, err := a.post(ctx, "", object{"janus": "create"}, a.transaction())
+func connect(ctx context.Context, at string) (*api, error) {
+	a := &api{url: at, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}, waiting: map[string]chan *message{}}
+	m, err := a.create(ctx)
 	if err != nil {
 		return nil, err
 	}
 	a.url += "/" + strconv.FormatUint(m.Data.ID, 10)
 	go a.poll(ctx)
 	return a, nil
+}
+
+// create asks for a session. Janus listens a moment before it serves, and hangs up on who asks in between; so it is asked again.
+func (a *api) create(ctx context.Context) (*message, error) {
+	for end := time.Now().Add(startTime); ; time.Sleep(20 * time.Millisecond) {
+		m, err := a.post(ctx, "", object{"janus": "create"}, a.transaction())
+		if broken := (*url.Error)(nil); !errors.As(err, &broken) || ctx.Err() != nil || time.Now().After(end) {
+			return m, err
+		}
+	}
 }
 
 func (a *api) transaction() string { return strconv.FormatUint(a.last.Add(1), 10) }

@@ -14,6 +14,7 @@ import (
 type fake struct {
 	*testing.T
 	refused string // request
+	hangups int    // that are left before it serves
 	events  chan object
 
 	mu       sync.Mutex
@@ -39,8 +40,12 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	request, _ := q.Body["request"].(string)
 	f.mu.Lock()
 	f.requests = append(f.requests, strings.TrimSpace(r.URL.Path+" "+q.Janus+" "+request))
-	n := len(f.requests)
+	n, early := len(f.requests), f.hangups > 0
+	f.hangups--
 	f.mu.Unlock()
+	if early {
+		panic(http.ErrAbortHandler)
+	}
 	event := func(data object, description *jsep) {
 		json.NewEncoder(w).Encode(object{"janus": "ack"})
 		e := object{"janus": "event", "transaction": q.Transaction, "plugindata": object{"data": data}}
@@ -65,9 +70,9 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// start returns the URL of a front, and the Janus that it believes in.
+// start returns the URL of a front, and the Janus that it believes in, which hangs up on the first two requests as Janus does while it starts.
 func start(t *testing.T) (string, *fake) {
-	f := &fake{T: t, events: make(chan object, 1)}
+	f := &fake{T: t, hangups: 2, events: make(chan object, 1)}
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	front, err := New(t.Context(), server.URL+"/janus")
@@ -123,11 +128,11 @@ func TestFront(t *testing.T) {
 		}
 	}
 	want := []string{
-		"/janus create",
-		"/janus/1 attach", "/janus/1/2 detach",
-		"/janus/1 attach", "/janus/1/4 message create", "/janus/1/4 message joinandconfigure",
-		"/janus/1 attach", "/janus/1/7 message join", "/janus/1/7 message start", "/janus/1/7 detach",
-		"/janus/1/4 message destroy", "/janus/1/4 detach",
+		"/janus create", "/janus create", "/janus create",
+		"/janus/3 attach", "/janus/3/4 detach",
+		"/janus/3 attach", "/janus/3/6 message create", "/janus/3/6 message joinandconfigure",
+		"/janus/3 attach", "/janus/3/9 message join", "/janus/3/9 message start", "/janus/3/9 detach",
+		"/janus/3/6 message destroy", "/janus/3/6 detach",
 	}
 	if got := strings.Join(f.requests, "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("Janus was asked\n%s", got)
@@ -143,7 +148,7 @@ func TestRefusal(t *testing.T) {
 		if resp.StatusCode != http.StatusBadGateway || !strings.Contains(text, "not today") {
 			t.Errorf("%s: %v: %s", refused, resp.Status, text)
 		}
-		if last := f.requests[len(f.requests)-1]; last != "/janus/1/2 detach" {
+		if last := f.requests[len(f.requests)-1]; last != "/janus/3/4 detach" {
 			t.Errorf("%s: Janus was asked %q last", refused, last)
 		}
 	}

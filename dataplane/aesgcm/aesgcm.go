@@ -54,8 +54,8 @@ func selfTest() error {
 }
 
 // New returns the cipher for a key of 16 or 32 bytes: the vector one where that
-// is wished, there is one (Err) and the key has 16, else crypto/cipher's. What it
-// seals or opens it seals or opens in place. Safe for concurrent use.
+// is wished, there is one (Err) and the key has 16, else crypto/cipher's. It opens
+// in place, and seals in place or to where the text is not. Safe for concurrent use.
 func New(key []byte, wish bool) (cipher.AEAD, error) {
 	if len(key) == KeySize && wish && Err == nil {
 		return expand((*[KeySize]byte)(key)), nil
@@ -74,17 +74,17 @@ func standard(key []byte) (cipher.AEAD, error) {
 // vector is what is derived from a key. Flat: a session has one for each
 // direction of RTP and RTCP.
 type vector struct {
-	// powers are H^16 … H^1 as POLYVAL takes them (RFC 8452 appendix A): then
-	// up to 16 blocks are multiplied by what stands from one place on.
-	powers [16][blockSize]byte
-	round  [11][blockSize]byte // FIPS 197 section 5.2; hash may read a little of it behind the powers, and multiplies that by zero
+	// powers are H^33 … H^1 as POLYVAL takes them (RFC 8452 appendix A): then
+	// up to 33 blocks are multiplied by what stands from one place on.
+	powers [33][blockSize]byte
+	round  [11][blockSize]byte // FIPS 197 section 5.2; what of it is read behind the powers is multiplied by zero
 }
 
 func expand(key *[KeySize]byte) *vector {
 	v := &vector{}
 	expandKey(key, &v.round)
-	var zero, h [blockSize]byte
-	crypt(&v.round, nil, 0, &zero, &h)
+	var h [blockSize]byte
+	crypt(v, nil, 0, &[2]uint64{}, &h)
 	power := timesX(&h)
 	for i := len(v.powers) - 1; ; i-- {
 		v.powers[i] = power
@@ -110,13 +110,23 @@ func timesX(h *[blockSize]byte) (p [blockSize]byte) {
 func (*vector) NonceSize() int { return NonceSize }
 func (*vector) Overhead() int  { return TagSize }
 
-// Seal is cipher.AEAD's, in place: dst is plaintext[:0], and has room for the tag.
+// oneBatch is how much data seal takes beside a text: any RTP header but a long one.
+const oneBatch = 4 * blockSize
+
+// Seal is cipher.AEAD's: dst is empty and has room for the plaintext and the
+// tag. It may be plaintext[:0].
 //
 //hot:path
 func (v *vector) Seal(dst, nonce, plaintext, data []byte) []byte {
-	out := dst[:len(plaintext)+TagSize]
-	text := out[:len(plaintext)]
-	mask := (*[TagSize]byte)(out[len(text):])
+	n := len(plaintext)
+	out := dst[:n+TagSize]
+	if len(data) <= oneBatch {
+		first := firstBlock(nonce)
+		seal(v, &out[0], unsafe.SliceData(plaintext), n, &first, unsafe.SliceData(data), len(data))
+		return out
+	}
+	mask := (*[TagSize]byte)(out[n:])
+	text := out[:copy(out, plaintext)]
 	v.crypt(nonce, text, mask)
 	v.tag(text, data, mask)
 	return out
@@ -149,10 +159,17 @@ func (v *vector) Open(dst, nonce, ciphertext, data []byte) ([]byte, error) {
 //
 //hot:path
 func (v *vector) crypt(nonce, text []byte, mask *[TagSize]byte) {
-	var first [blockSize]byte
-	copy(first[:], nonce[:NonceSize])
-	first[blockSize-1] = 1
-	crypt(&v.round, unsafe.SliceData(text), len(text), &first, mask)
+	first := firstBlock(nonce)
+	crypt(v, unsafe.SliceData(text), len(text), &first, mask)
+}
+
+// firstBlock is the counter block of a nonce (SP 800-38D section 7.1, J0), as two
+// halves in memory's order: what is written in halves is read in halves, or the
+// processor waits until it is in the cache.
+//
+//hot:path
+func firstBlock(nonce []byte) [2]uint64 {
+	return [2]uint64{binary.LittleEndian.Uint64(nonce), uint64(binary.LittleEndian.Uint32(nonce[8:NonceSize])) | 1<<56}
 }
 
 // tag makes the mask the tag of a ciphertext and what is authenticated beside it.
@@ -163,9 +180,9 @@ func (v *vector) tag(text, data []byte, mask *[TagSize]byte) {
 	binary.BigEndian.PutUint64(lengths[:8], uint64(len(data))*8)
 	binary.BigEndian.PutUint64(lengths[8:], uint64(len(text))*8)
 	if len(data) > 0 {
-		hash(&v.powers, &sum, unsafe.SliceData(data), len(data), nil)
+		hash(v, &sum, unsafe.SliceData(data), len(data), nil)
 	}
-	hash(&v.powers, &sum, unsafe.SliceData(text), len(text), &lengths)
+	hash(v, &sum, unsafe.SliceData(text), len(text), &lengths)
 	hi, lo := binary.LittleEndian.Uint64(sum[8:]), binary.LittleEndian.Uint64(sum[:8])
 	binary.BigEndian.PutUint64(mask[:8], binary.BigEndian.Uint64(mask[:8])^hi)
 	binary.BigEndian.PutUint64(mask[8:], binary.BigEndian.Uint64(mask[8:])^lo)

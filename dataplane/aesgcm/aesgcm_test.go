@@ -43,6 +43,11 @@ func same(t testing.TB, key, nonce, text, data []byte) {
 	if !bytes.Equal(got, want) {
 		t.Fatalf("text of %d bytes, data of %d:\n%x, want\n%x", len(text), len(data), got, want)
 	}
+	other := bytes.Repeat([]byte{0xee}, len(room))
+	ours.Seal(other[:0], nonce, text, data)
+	if !bytes.Equal(other, room) {
+		t.Fatalf("text of %d bytes, data of %d: sealed elsewhere it is not what it is in place", len(text), len(data))
+	}
 	if !bytes.Equal(room[len(got):], bytes.Repeat([]byte{0xee}, 8)) {
 		t.Fatal("it wrote behind the tag")
 	}

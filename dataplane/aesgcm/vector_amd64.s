@@ -1,6 +1,10 @@
 #include "textflag.h"
 
-// Registers of all functions: Z27 reverses the bytes of a block.
+// Where in a vector lie H^n and the round keys.
+#define POWER(n) (528-16*n)
+#define ROUND(n) (528+16*n)
+
+// What reverses the bytes of a block.
 DATA reverse<>+0(SB)/8, $0x08090a0b0c0d0e0f
 DATA reverse<>+8(SB)/8, $0x0001020304050607
 GLOBL reverse<>(SB), RODATA|NOPTR, $16
@@ -67,225 +71,345 @@ TEXT ·expandKey(SB), NOSPLIT, $0-16
 	KMOVQ   R9, k       \
 	SUBQ    $64, R10
 
-#define ROUND(key) \
-	VAESENC key, Z4, Z4 \
-	VAESENC key, Z5, Z5 \
-	VAESENC key, Z6, Z6 \
-	VAESENC key, Z7, Z7
+// KEYS has the round keys of AX in all lanes of Z16 to Z26.
+#define KEYS \
+	VBROADCASTI32X4 ROUND(0)(AX), Z16 \
+	VBROADCASTI32X4 ROUND(1)(AX), Z17 \
+	VBROADCASTI32X4 ROUND(2)(AX), Z18 \
+	VBROADCASTI32X4 ROUND(3)(AX), Z19 \
+	VBROADCASTI32X4 ROUND(4)(AX), Z20 \
+	VBROADCASTI32X4 ROUND(5)(AX), Z21 \
+	VBROADCASTI32X4 ROUND(6)(AX), Z22 \
+	VBROADCASTI32X4 ROUND(7)(AX), Z23 \
+	VBROADCASTI32X4 ROUND(8)(AX), Z24 \
+	VBROADCASTI32X4 ROUND(9)(AX), Z25 \
+	VBROADCASTI32X4 ROUND(10)(AX), Z26
 
-// ADD adds the key stream of a register to 64 bytes.
-#define ADD(offset, k, stream) \
-	VMOVDQU8.Z offset(SI), k, Z8   \
-	VPXORQ     stream, Z8, Z8      \
-	VMOVDQU8   Z8, k, offset(SI)
+// ENCRYPT is the cipher over four blocks.
+#define ENCRYPT(z) \
+	VPXORQ      Z16, z, z \
+	VAESENC     Z17, z, z \
+	VAESENC     Z18, z, z \
+	VAESENC     Z19, z, z \
+	VAESENC     Z20, z, z \
+	VAESENC     Z21, z, z \
+	VAESENC     Z22, z, z \
+	VAESENC     Z23, z, z \
+	VAESENC     Z24, z, z \
+	VAESENC     Z25, z, z \
+	VAESENCLAST Z26, z, z
 
-// func crypt(round *[11][blockSize]byte, b *byte, n int, first, mask *[blockSize]byte)
+// COUNT makes Z0 the counters of the four blocks behind the one at DX, and z that
+// one enciphered, which masks the tag.
+#define COUNT(z) \
+	VBROADCASTI32X4 reverse<>(SB), Z27   \
+	VBROADCASTI32X4 four<>(SB), Z28      \
+	VMOVQ           0(DX), X0            \
+	VPINSRQ         $1, 8(DX), X0, X0    \
+	VSHUFI32X4      $0, Z0, Z0, z        \
+	VPSHUFB         Z27, z, Z0           \
+	VPADDD          lanes<>(SB), Z0, Z0  \
+	ENCRYPT(z)
+
+// STREAM makes z the next 64 bytes of key stream.
+#define STREAM(z) \
+	VPSHUFB Z27, Z0, z   \
+	VPADDD  Z28, Z0, Z0  \
+	ENCRYPT(z)
+
+// What is not there is not touched, though a mask would allow it: where the page
+// is not there either, the processor is slow to find that it may.
+
+// func crypt(v *vector, b *byte, n int, first *[2]uint64, mask *[blockSize]byte)
 TEXT ·crypt(SB), NOSPLIT, $0-40
-	MOVQ round+0(FP), AX
+	MOVQ v+0(FP), AX
 	MOVQ b+8(FP), SI
-	MOVQ n+16(FP), CX
+	MOVQ n+16(FP), R10
 	MOVQ first+24(FP), DX
 	MOVQ mask+32(FP), DI
-
-	VBROADCASTI32X4 0(AX), Z16
-	VBROADCASTI32X4 16(AX), Z17
-	VBROADCASTI32X4 32(AX), Z18
-	VBROADCASTI32X4 48(AX), Z19
-	VBROADCASTI32X4 64(AX), Z20
-	VBROADCASTI32X4 80(AX), Z21
-	VBROADCASTI32X4 96(AX), Z22
-	VBROADCASTI32X4 112(AX), Z23
-	VBROADCASTI32X4 128(AX), Z24
-	VBROADCASTI32X4 144(AX), Z25
-	VBROADCASTI32X4 160(AX), Z26
-	VBROADCASTI32X4 reverse<>(SB), Z27
-	VBROADCASTI32X4 four<>(SB), Z28
-
-	VPXORQ      (DX), X16, X1
-	VAESENC     X17, X1, X1
-	VAESENC     X18, X1, X1
-	VAESENC     X19, X1, X1
-	VAESENC     X20, X1, X1
-	VAESENC     X21, X1, X1
-	VAESENC     X22, X1, X1
-	VAESENC     X23, X1, X1
-	VAESENC     X24, X1, X1
-	VAESENC     X25, X1, X1
-	VAESENCLAST X26, X1, X1
-	VMOVDQU     X1, (DI)
-	TESTQ       CX, CX
-	JZ          crypted
-
-	VBROADCASTI32X4 (DX), Z0
-	VPSHUFB         Z27, Z0, Z0
-	VPADDD          lanes<>(SB), Z0, Z0
-	MOVQ            $-1, R8
-	MOVQ            $64, R11
+	MOVQ $-1, R8
+	MOVQ $64, R11
+	KEYS
+	COUNT(Z1)
+	VMOVDQU X1, (DI)
 
 crypting:
-	VPADDD  Z28, Z0, Z1
-	VPADDD  Z28, Z1, Z2
-	VPADDD  Z28, Z2, Z3
-	VPSHUFB Z27, Z0, Z4
-	VPSHUFB Z27, Z1, Z5
-	VPSHUFB Z27, Z2, Z6
-	VPSHUFB Z27, Z3, Z7
-	VPADDD  Z28, Z3, Z0
-	VPXORQ  Z16, Z4, Z4
-	VPXORQ  Z16, Z5, Z5
-	VPXORQ  Z16, Z6, Z6
-	VPXORQ  Z16, Z7, Z7
-	ROUND(Z17)
-	ROUND(Z18)
-	ROUND(Z19)
-	ROUND(Z20)
-	ROUND(Z21)
-	ROUND(Z22)
-	ROUND(Z23)
-	ROUND(Z24)
-	ROUND(Z25)
-	VAESENCLAST Z26, Z4, Z4
-	VAESENCLAST Z26, Z5, Z5
-	VAESENCLAST Z26, Z6, Z6
-	VAESENCLAST Z26, Z7, Z7
-
-	// What is not there is not touched, though a mask would allow it: where the
-	// page is not there either, the processor is slow to find that it may.
-	MOVQ    CX, R10
+	CMPQ       R10, $0
+	JLE        crypted
 	MASK(K1)
-	ADD(0, K1, Z4)
-	CMPQ R10, $0
-	JLE  crypted
-	MASK(K1)
-	ADD(64, K1, Z5)
-	CMPQ R10, $0
-	JLE  crypted
-	MASK(K1)
-	ADD(128, K1, Z6)
-	CMPQ R10, $0
-	JLE  crypted
-	MASK(K1)
-	ADD(192, K1, Z7)
-	ADDQ $256, SI
-	SUBQ $256, CX
-	JG   crypting
+	STREAM(Z4)
+	VMOVDQU8.Z (SI), K1, Z8
+	VPXORQ     Z8, Z4, Z4
+	VMOVDQU8   Z4, K1, (SI)
+	ADDQ       $64, SI
+	JMP        crypting
 
 crypted:
 	VZEROUPPER
 	RET
 
-// LOAD reads the next 64 bytes of what is left as blocks.
-#define LOAD(offset) \
-	MASK(K1)                        \
-	VMOVDQU8.Z offset(SI), K1, Z1   \
-	VPSHUFB    Z27, Z1, Z1
+// PRODUCT multiplies four blocks by four without carrying, and adds the low,
+// the high and both middle halves to the sums in Z9, Z10 and Z11.
+#define PRODUCT(a, b) \
+	VPCLMULQDQ $0x00, b, a, Z8        \
+	VPXORQ     Z8, Z9, Z9             \
+	VPCLMULQDQ $0x11, b, a, Z8        \
+	VPXORQ     Z8, Z10, Z10           \
+	VPCLMULQDQ $0x01, b, a, Z8        \
+	VPCLMULQDQ $0x10, b, a, Z12       \
+	VPTERNLOGQ $0x96, Z12, Z8, Z11
 
-// PRODUCT multiplies without carrying, and adds the low, high and both middle
-// halves to the sums in z9, z10, z11 and z12 by way of t.
-#define PRODUCT(a, b, t, z9, z10, z11, z12) \
-	VPCLMULQDQ $0x00, b, a, t \
-	VPXORQ     t, z9, z9      \
-	VPCLMULQDQ $0x11, b, a, t \
-	VPXORQ     t, z10, z10    \
-	VPCLMULQDQ $0x01, b, a, t \
-	VPXORQ     t, z11, z11    \
-	VPCLMULQDQ $0x10, b, a, t \
-	VPXORQ     t, z12, z12
+// FIRST is a PRODUCT that begins the sums.
+#define FIRST(a, b) \
+	VPCLMULQDQ $0x00, b, a, Z9   \
+	VPCLMULQDQ $0x11, b, a, Z10  \
+	VPCLMULQDQ $0x01, b, a, Z11  \
+	VPCLMULQDQ $0x10, b, a, Z12  \
+	VPXORQ     Z12, Z11, Z11
 
-#define BLOCKS(offset) \
-	LOAD(offset)                                  \
-	VMOVDQU64 offset(R12), Z5                     \
-	PRODUCT(Z1, Z5, Z6, Z9, Z10, Z11, Z12)
+#define NONE \
+	VPXORQ Z9, Z9, Z9     \
+	VPXORQ Z10, Z10, Z10  \
+	VPXORQ Z11, Z11, Z11
 
-#define BLOCK(a, b) PRODUCT(a, b, X6, X9, X10, X11, X12)
-
-// FOLD adds up the four blocks of z in its first one.
+// FOLD adds up the four blocks of z in its first one; the others become zero.
 #define FOLD(z, y, x) \
-	VEXTRACTI64X4 $1, z, Y6 \
-	VPXOR         Y6, y, y  \
-	VEXTRACTI128  $1, y, X6 \
-	VPXOR         X6, x, x
+	VEXTRACTI64X4 $1, z, Y8 \
+	VPXOR         Y8, y, y  \
+	VEXTRACTI128  $1, y, X8 \
+	VPXOR         X8, x, x
 
-// REDUCE makes X0 the product of which X9 is the low half, X10 the high one and
-// X11 and X12 lie across them. X15 is poly.
-#define REDUCE \
-	VPXOR      X12, X11, X11        \
-	VPSLLDQ    $8, X11, X13         \
-	VPSRLDQ    $8, X11, X11         \
-	VPXOR      X13, X9, X9          \
-	VPXOR      X11, X10, X10        \
-	VPCLMULQDQ $0x00, X15, X9, X13  \
-	VPSHUFD    $78, X9, X9          \
-	VPXOR      X13, X9, X9          \
-	VPCLMULQDQ $0x00, X15, X9, X13  \
-	VPSHUFD    $78, X9, X9          \
-	VPXOR      X13, X9, X9          \
-	VPXOR      X10, X9, X0
+#define FOLDED \
+	FOLD(Z9, Y9, X9)    \
+	FOLD(Z10, Y10, X10) \
+	FOLD(Z11, Y11, X11)
 
-// func hash(powers *[16][blockSize]byte, sum *[blockSize]byte, b *byte, n int, last *[blockSize]byte)
+// REDUCE makes z the products of which Z9 to Z11 are the halves. Z15 is poly.
+#define REDUCE(z) \
+	VPSLLDQ    $8, Z11, Z12         \
+	VPSRLDQ    $8, Z11, Z11         \
+	VPXORQ     Z12, Z9, Z9          \
+	VPXORQ     Z11, Z10, Z10        \
+	VPCLMULQDQ $0x00, Z15, Z9, Z12  \
+	VPSHUFD    $78, Z9, Z9          \
+	VPXORQ     Z12, Z9, Z9          \
+	VPCLMULQDQ $0x00, Z15, Z9, Z12  \
+	VPSHUFD    $78, Z9, Z9          \
+	VPXORQ     Z12, Z10, z          \
+	VPXORQ     Z9, z, z
+
+#define ROUND4(key) \
+	VAESENC key, Z1, Z1 \
+	VAESENC key, Z2, Z2 \
+	VAESENC key, Z3, Z3 \
+	VAESENC key, Z4, Z4
+
+// func seal(v *vector, dst, src *byte, n int, first *[2]uint64, data *byte, size int)
+//
+// Hashing is 16 blocks behind the cipher, so that the processor does both at
+// once: Z5, Z6, Z7 and Z29 hold what is not hashed yet. There and in the sum so
+// far, Z13, a block in lane j counts H^j times too much: so all lanes are
+// multiplied by the same power, H^16 to H^4 in steps of four, and nothing moves
+// between lanes. In the end each block meets its own power, and the lanes are
+// added up.
+TEXT ·seal(SB), NOSPLIT, $0-56
+	MOVQ v+0(FP), AX
+	MOVQ dst+8(FP), DI
+	MOVQ src+16(FP), SI
+	MOVQ n+24(FP), CX
+	MOVQ first+32(FP), DX
+	MOVQ data+40(FP), BX
+	MOVQ size+48(FP), R10
+	MOVQ $-1, R8
+	MOVQ $64, R11
+	KEYS
+	COUNT(Z14)
+	VBROADCASTI32X4 poly<>(SB), Z15
+
+	// The data's blocks go to the last lanes, as if they were the end of 16.
+	LEAQ        15(R10), R12
+	SHRQ        $4, R12
+	NEGQ        R12
+	LEAQ        8(R12*2), R12
+	MOVQ        $0xff, R13
+	SHLXQ       R12, R13, R13
+	KMOVW       R13, K2
+	MASK(K1)
+	VMOVDQU8.Z  (BX), K1, Z29
+	VPSHUFB     Z27, Z29, Z29
+	VPEXPANDQ.Z Z29, K2, Z29
+	VPXORQ      Z5, Z5, Z5
+	VPXORQ      Z6, Z6, Z6
+	VPXORQ      Z7, Z7, Z7
+	VPXORQ      Z13, Z13, Z13
+
+sealing:
+	CMPQ            CX, $256
+	JLT             ending
+	VPSHUFB         Z27, Z0, Z1
+	VPADDD          Z28, Z0, Z0
+	VPSHUFB         Z27, Z0, Z2
+	VPADDD          Z28, Z0, Z0
+	VPSHUFB         Z27, Z0, Z3
+	VPADDD          Z28, Z0, Z0
+	VPSHUFB         Z27, Z0, Z4
+	VPADDD          Z28, Z0, Z0
+	VPXORQ          Z16, Z1, Z1
+	VPXORQ          Z16, Z2, Z2
+	VPXORQ          Z16, Z3, Z3
+	VPXORQ          Z16, Z4, Z4
+	VBROADCASTI32X4 POWER(12)(AX), Z31
+	FIRST(Z6, Z31)
+	ROUND4(Z17)
+	VBROADCASTI32X4 POWER(8)(AX), Z31
+	PRODUCT(Z7, Z31)
+	ROUND4(Z18)
+	ROUND4(Z19)
+	VBROADCASTI32X4 POWER(4)(AX), Z31
+	PRODUCT(Z29, Z31)
+	ROUND4(Z20)
+	ROUND4(Z21)
+	VBROADCASTI32X4 POWER(16)(AX), Z31
+	VPXORQ          Z13, Z5, Z5
+	PRODUCT(Z5, Z31)
+	ROUND4(Z22)
+	ROUND4(Z23)
+	REDUCE(Z13)
+	ROUND4(Z24)
+	ROUND4(Z25)
+	VAESENCLAST     Z26, Z1, Z1
+	VAESENCLAST     Z26, Z2, Z2
+	VAESENCLAST     Z26, Z3, Z3
+	VAESENCLAST     Z26, Z4, Z4
+	VPXORQ          0(SI), Z1, Z1
+	VPXORQ          64(SI), Z2, Z2
+	VPXORQ          128(SI), Z3, Z3
+	VPXORQ          192(SI), Z4, Z4
+	VMOVDQU64       Z1, 0(DI)
+	VMOVDQU64       Z2, 64(DI)
+	VMOVDQU64       Z3, 128(DI)
+	VMOVDQU64       Z4, 192(DI)
+	VPSHUFB         Z27, Z1, Z5
+	VPSHUFB         Z27, Z2, Z6
+	VPSHUFB         Z27, Z3, Z7
+	VPSHUFB         Z27, Z4, Z29
+	ADDQ            $256, SI
+	ADDQ            $256, DI
+	SUBQ            $256, CX
+	JMP             sealing
+
+ending:
+	MOVQ      CX, R10
+	LEAQ      31(CX), R9 // the blocks of the text that is left, and the one of the lengths
+	ANDQ      $-16, R9
+	LEAQ      POWER(0)(AX), R12
+	SUBQ      R9, R12
+	VMOVDQU64 -64(R12), Z31
+	FIRST(Z29, Z31)
+	CMPQ      SI, src+16(FP)
+	JEQ       left
+	VMOVDQU64 -128(R12), Z31
+	PRODUCT(Z7, Z31)
+	VMOVDQU64 -192(R12), Z31
+	PRODUCT(Z6, Z31)
+	VMOVDQU64 -256(R12), Z31
+	VPXORQ    Z13, Z5, Z5
+	PRODUCT(Z5, Z31)
+
+left:
+	CMPQ       R10, $0
+	JLE        sealed
+	MASK(K1)
+	STREAM(Z1)
+	VMOVDQU8.Z (SI), K1, Z2
+	VPXORQ     Z2, Z1, Z1
+	VMOVDQU8   Z1, K1, (DI)
+	VMOVDQU8.Z Z1, K1, Z1
+	VPSHUFB    Z27, Z1, Z1
+	VMOVDQU64  (R12), Z31
+	PRODUCT(Z1, Z31)
+	ADDQ       $64, SI
+	ADDQ       $64, DI
+	ADDQ       $64, R12
+	JMP        left
+
+sealed:
+	MOVQ    n+24(FP), CX
+	MOVQ    size+48(FP), R9
+	LEAQ    (CX*8), R10
+	SHLQ    $3, R9
+	VMOVQ   R10, X1
+	VPINSRQ $1, R9, X1, X1
+	VMOVDQU POWER(1)(AX), X2
+	PRODUCT(Z1, Z2)
+	FOLDED
+	REDUCE(Z0)
+	VPSHUFB X27, X0, X0
+	VPXOR   X14, X0, X0
+	MOVQ    dst+8(FP), DI
+	VMOVDQU X0, (DI)(CX*1)
+	VZEROUPPER
+	RET
+
+// func hash(v *vector, sum *[blockSize]byte, b *byte, n int, last *[blockSize]byte)
 //
 // The sum so far meets its power as late as can be: it is what the next 16
 // blocks wait for.
 TEXT ·hash(SB), NOSPLIT, $0-40
-	MOVQ powers+0(FP), AX
+	MOVQ v+0(FP), AX
 	MOVQ sum+8(FP), DI
 	MOVQ b+16(FP), SI
 	MOVQ n+24(FP), CX
 	MOVQ last+32(FP), DX
 
 	VBROADCASTI32X4 reverse<>(SB), Z27
-	VMOVDQU         poly<>(SB), X15
+	VBROADCASTI32X4 poly<>(SB), Z15
 	VMOVDQU         (DI), X0
 	MOVQ            $-1, R8
 	MOVQ            $64, R11
 	MOVQ            $256, R13
 
 hashing:
-	VPXORQ  Z9, Z9, Z9
-	VPXORQ  Z10, Z10, Z10
-	VPXORQ  Z11, Z11, Z11
-	VPXORQ  Z12, Z12, Z12
+	NONE
 	MOVQ    CX, R10
 	CMPQ    R10, R13
 	CMOVQGT R13, R10
 	LEAQ    15(R10), R9
 	ANDQ    $-16, R9
-	LEAQ    256(AX), R12
-	SUBQ    R9, R12
+	LEAQ    POWER(0)(AX), BX
+	SUBQ    R9, BX
 	TESTQ   DX, DX
-	JZ      blocks
+	JZ      hashBlocks
 	CMPQ    CX, $240
-	JG      blocks
-	SUBQ    $16, R12
-	VMOVDQU (DX), X7
+	JG      hashBlocks
+	SUBQ    $16, BX
+	VMOVQ   0(DX), X7
+	VPINSRQ $1, 8(DX), X7, X7
 	VPSHUFB X27, X7, X7
-	VMOVDQU 240(AX), X5
-	BLOCK(X7, X5)
+	VMOVDQU POWER(1)(AX), X5
+	PRODUCT(Z7, Z5)
 	XORL    DX, DX
 
-blocks:
-	CMPQ R10, $0
-	JLE  hashed
-	BLOCKS(0)
-	CMPQ R10, $0
-	JLE  hashed
-	BLOCKS(64)
-	CMPQ R10, $0
-	JLE  hashed
-	BLOCKS(128)
-	CMPQ R10, $0
-	JLE  hashed
-	BLOCKS(192)
+hashBlocks:
+	MOVQ BX, R12
+
+hashBlock:
+	CMPQ       R10, $0
+	JLE        hashed
+	MASK(K1)
+	VMOVDQU8.Z (SI), K1, Z1
+	VPSHUFB    Z27, Z1, Z1
+	VMOVDQU64  (R12), Z5
+	PRODUCT(Z1, Z5)
+	ADDQ       $64, SI
+	ADDQ       $64, R12
+	JMP        hashBlock
 
 hashed:
-	FOLD(Z9, Y9, X9)
-	FOLD(Z10, Y10, X10)
-	FOLD(Z11, Y11, X11)
-	FOLD(Z12, Y12, X12)
-	VMOVDQU (R12), X5
-	BLOCK(X0, X5)
-	REDUCE
-	ADDQ  $256, SI
+	FOLDED
+	VMOVDQU (BX), X5
+	PRODUCT(Z0, Z5)
+	REDUCE(Z0)
 	SUBQ  $256, CX
 	JG    hashing
 	XORL  CX, CX
@@ -298,16 +422,13 @@ hashed:
 
 // func multiply(a, b *[blockSize]byte)
 TEXT ·multiply(SB), NOSPLIT, $0-16
-	MOVQ       a+0(FP), DI
-	MOVQ       b+8(FP), SI
-	VMOVDQU    (DI), X1
-	VMOVDQU    (SI), X5
-	VMOVDQU    poly<>(SB), X15
-	VPCLMULQDQ $0x00, X5, X1, X9
-	VPCLMULQDQ $0x11, X5, X1, X10
-	VPCLMULQDQ $0x01, X5, X1, X11
-	VPCLMULQDQ $0x10, X5, X1, X12
-	REDUCE
-	VMOVDQU    X0, (DI)
+	MOVQ            a+0(FP), DI
+	MOVQ            b+8(FP), SI
+	VMOVDQU         (DI), X1
+	VMOVDQU         (SI), X5
+	VBROADCASTI32X4 poly<>(SB), Z15
+	FIRST(Z1, Z5)
+	REDUCE(Z0)
+	VMOVDQU         X0, (DI)
 	VZEROUPPER
 	RET

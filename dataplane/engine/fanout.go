@@ -231,11 +231,11 @@ func (e *Engine) fellBehind(r *route, eg *egress) {
 //
 //hot:path
 func (e *Engine) write(eg *egress, l *link, slot []byte, p *history.Packet, data []byte) int {
-	n, index := eg.view.Write(slot[:len(slot)-rtpOverhead], p, data)
-	if n == 0 {
+	header, payload, index := eg.view.Write(slot[:len(slot)-rtpOverhead], p, data)
+	if header == 0 {
 		return 0
 	}
-	return l.ciphers.ProtectRTP(slot, n, eg.view.SSRC, index)
+	return l.ciphers.ProtectRTP(slot, header, payload, eg.view.SSRC, index)
 }
 
 // writeAgain makes a retransmission in slot.
@@ -245,11 +245,11 @@ func (e *Engine) writeAgain(eg *egress, l *link, slot []byte, p *history.Packet,
 	if eg.rtxPT == 0 {
 		return e.write(eg, l, slot, p, data)
 	}
-	n := eg.view.WriteRTX(slot[:len(slot)-rtpOverhead], p, data, uint16(eg.rtxIndex), eg.rtxSSRC, eg.rtxPT)
-	if n == 0 {
+	header, payload := eg.view.WriteRTX(slot[:len(slot)-rtpOverhead], p, data, uint16(eg.rtxIndex), eg.rtxSSRC, eg.rtxPT)
+	if header == 0 {
 		return 0
 	}
-	n = l.ciphers.ProtectRTP(slot, n, eg.rtxSSRC, eg.rtxIndex)
+	n := l.ciphers.ProtectRTP(slot, header, payload, eg.rtxSSRC, eg.rtxIndex)
 	eg.rtxIndex++
 	return n
 }

@@ -218,11 +218,12 @@ func (f *fuzzer) media(shard int, p *fuzzPeer) {
 	var h wire.RTP
 	if !wire.ParseRTP(b, &h) {
 		b[0] = 0x80
+		wire.ParseRTP(b, &h)
 	}
 	p.index += uint64(b[2] & 3)
 	b[2], b[3] = byte(p.index>>8), byte(p.index)
 	b[8], b[9], b[10], b[11] = 0, 0, 0, b[11]&3+1
-	if n := p.sends.ProtectRTP(b[:cap(b)], len(b), uint32(b[11]), p.index); n > 0 {
+	if n := p.sends.ProtectRTP(b[:cap(b)], h.HeaderLen, b[h.HeaderLen:], uint32(b[11]), p.index); n > 0 {
 		f.datagram(shard, p, b[:n:n])
 	}
 }

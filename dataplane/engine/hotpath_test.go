@@ -138,7 +138,7 @@ func (b *burst) frame(key bool) (frame []pkt.Datagram) {
 		if i < len(b.shorter) {
 			size -= b.shorter[i]
 		}
-		n := b.publisher.cipher.ProtectRTP(m, size, b.ssrc, b.seq)
+		n := b.publisher.cipher.ProtectRTP(m, 20, m[20:size], b.ssrc, b.seq)
 		b.seq++
 		frame = append(frame, pkt.Datagram{Path: b.publisher.path, Arrived: b.now, Data: m[:n]})
 	}
@@ -301,7 +301,7 @@ func (b *burst) resend(seq, rtxSeq uint64) pkt.Datagram {
 	binary.BigEndian.PutUint32(m[8:], burstSSRC+1)
 	binary.BigEndian.PutUint16(m[12:], uint16(seq))
 	m[14], m[15] = 0x00, 0x01
-	n := b.publisher.cipher.ProtectRTP(m, 14+1150, burstSSRC+1, rtxSeq)
+	n := b.publisher.cipher.ProtectRTP(m, 12, m[12:14+1150], burstSSRC+1, rtxSeq)
 	return pkt.Datagram{Path: b.publisher.path, Data: m[:n]}
 }
 

@@ -33,52 +33,68 @@ func (m *Map) SetMID(mid string) {
 	}
 }
 
-// Write writes the packet for this viewer into b, with the padding that the
-// history gave it, and returns its length and SRTP index; 0 when b is too small.
+// Write writes the packet's header for this viewer into b and returns its
+// length, 0 when b is too small for the packet, what belongs behind it, and the
+// SRTP index. The payload stays where data has it, so that protecting it is the
+// only copy, unless the history gave the packet padding: then it is in b.
 //
 //hot:path
-func (m *Map) Write(b []byte, p *history.Packet, data []byte) (n int, index uint64) {
+func (m *Map) Write(b []byte, p *history.Packet, data []byte) (header int, payload []byte, index uint64) {
 	index = p.Seq + m.SeqDelta
-	n = m.header(b, p, data, uint16(index), m.SSRC, m.PT)
-	payload := p.Payload(data)
-	if n == 0 || n+len(payload) > len(b) {
-		return 0, index
+	header = m.header(b, p, data, uint16(index), m.SSRC, m.PT)
+	payload = p.Payload(data)
+	pad := m.padding(header+len(payload), p)
+	if header == 0 || header+len(payload)+pad > len(b) {
+		return 0, nil, index
 	}
-	return m.pad(b, n+copy(b[n:], payload), p), index
+	if pad > 0 {
+		payload = padded(b, header, payload, pad)
+	}
+	return header, payload, index
 }
 
-// pad adds RTP padding (RFC 3550 section 5.1) to the packet of n bytes in b, up
-// to the size that the packet's train has for this viewer, and returns the
-// length; 0 when b is too small. It depends on the packet and on constants of
-// the viewer, and on nothing else: the same packet is padded the same again. A
-// viewer who leaves so much out that a byte cannot count it gets no padding.
+// padding is how much RTP padding (RFC 3550 section 5.1) a packet of n bytes
+// gets, to have the size that its train has for this viewer. It depends on the
+// packet and on constants of the viewer, and on nothing else: the same packet is
+// padded the same again. A viewer who leaves so much out that a byte cannot count
+// it gets no padding.
 //
 //hot:path
-func (m *Map) pad(b []byte, n int, p *history.Packet) int {
+func (m *Map) padding(n int, p *history.Packet) int {
 	pad := fixedHeader + int(m.midRoom) + int(p.Fill) - n
 	if p.Fill == 0 || pad <= 0 || pad > 255 {
-		return n
-	}
-	if n+pad > len(b) {
 		return 0
 	}
+	return pad
+}
+
+// padded copies the payload behind the header in b, with padding.
+//
+//hot:path
+func padded(b []byte, header int, payload []byte, pad int) []byte {
 	b[0] |= paddingBit
-	clear(b[n : n+pad-1])
-	b[n+pad-1] = byte(pad)
-	return n + pad
+	b = b[header : header+len(payload)+pad]
+	clear(b[copy(b, payload):])
+	b[len(b)-1] = byte(pad)
+	return b
 }
 
 // WriteRTX writes the packet as a retransmission (RFC 4588 section 4): its own
 // SSRC, payload type and sequence number, the original one before the payload,
-// and no padding.
-func (m *Map) WriteRTX(b []byte, p *history.Packet, data []byte, seq uint16, ssrc uint32, pt uint8) (n int) {
-	n = m.header(b, p, data, seq, ssrc, pt)
-	payload := p.Payload(data)
-	if n == 0 || n+2+len(payload) > len(b) {
-		return 0
+// and no padding. It returns the header's length, 0 when b is too small, and what
+// is behind it in b.
+//
+//hot:path
+func (m *Map) WriteRTX(b []byte, p *history.Packet, data []byte, seq uint16, ssrc uint32, pt uint8) (header int, payload []byte) {
+	header = m.header(b, p, data, seq, ssrc, pt)
+	original := p.Payload(data)
+	if header == 0 || header+2+len(original) > len(b) {
+		return 0, nil
 	}
-	binary.BigEndian.PutUint16(b[n:], uint16(p.Seq+m.SeqDelta))
-	return n + 2 + copy(b[n+2:], payload)
+	payload = b[header : header+2+len(original)]
+	binary.BigEndian.PutUint16(payload, uint16(p.Seq+m.SeqDelta))
+	copy(payload[2:], original)
+	return header, payload
 }
 
 const (

@@ -108,6 +108,18 @@ func wanted(m *Map, k *keptPacket) *rtp.Packet {
 	return p
 }
 
+// write returns the packet as it is once its payload is behind its header.
+func write(m *Map, b []byte, k *keptPacket) (n int, index uint64) {
+	header, payload, index := m.Write(b, &k.Packet, k.data)
+	return header + copy(b[header:], payload), index
+}
+
+// writeRTX writes a retransmission, and returns its length.
+func writeRTX(m *Map, b []byte, k *keptPacket) int {
+	header, payload := m.WriteRTX(b, &k.Packet, k.data, 97, 99, 98)
+	return header + len(payload)
+}
+
 // TestMapAgainstPion marshals each packet a second time, with pion/rtp.
 func TestMapAgainstPion(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 8285))
@@ -121,16 +133,16 @@ func TestMapAgainstPion(t *testing.T) {
 		for j := range b {
 			b[j] = 0xee // what was there before must not show
 		}
-		n, index := m.Write(b, &k.Packet, k.data)
+		n, index := write(m, b, k)
 		if index != k.Seq+m.SeqDelta || !bytes.Equal(b[:n], want) {
 			t.Fatalf("packet %d, index %d:\n% x\nwant\n% x", i, index, b[:n], want)
 		}
 		again := make([]byte, n)
-		if again2, _ := m.Write(again, &k.Packet, k.data); again2 != n || !bytes.Equal(again, want) {
+		if again2, _ := write(m, again, k); again2 != n || !bytes.Equal(again, want) {
 			t.Fatalf("packet %d does not become the same bytes again in a buffer that just fits", i)
 		}
 		for _, short := range []int{0, 11, n / 2, n - 1} {
-			if got, _ := m.Write(b[:max(short, 0):max(short, 0)], &k.Packet, k.data); got != 0 && short < n {
+			if got, _ := write(m, b[:max(short, 0):max(short, 0)], k); got != 0 && short < n {
 				t.Fatalf("packet %d of %d bytes fits %d", i, n, short)
 			}
 		}
@@ -150,11 +162,11 @@ func TestRTXAgainstPion(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n := m.WriteRTX(b, &k.Packet, k.data, 97, 99, 98)
+		n := writeRTX(m, b, k)
 		if !bytes.Equal(b[:n], want) {
 			t.Fatalf("packet %d:\n% x\nwant\n% x", i, b[:n], want)
 		}
-		if m.WriteRTX(b[:n-1:n-1], &k.Packet, k.data, 97, 99, 98) != 0 {
+		if writeRTX(m, b[:n-1:n-1], k) != 0 {
 			t.Fatalf("packet %d of %d bytes fits %d", i, n, n-1)
 		}
 	}
@@ -169,11 +181,11 @@ func TestPaddingAgainstPion(t *testing.T) {
 	for i := range 5000 {
 		m, k := randomMap(r), randomKept(r)
 		b, again := bytes.Repeat([]byte{0xee}, 4096), bytes.Repeat([]byte{0x11}, 4096)
-		plain, _ := m.Write(b, &k.Packet, k.data)
-		rtx := m.WriteRTX(b, &k.Packet, k.data, 1, 2, 3)
+		plain, _ := write(m, b, k)
+		rtx := writeRTX(m, b, k)
 		k.Fill = uint16(len(k.data) + r.IntN(300))
-		n, _ := m.Write(b, &k.Packet, k.data)
-		if n2, _ := m.Write(again, &k.Packet, k.data); n2 != n || !bytes.Equal(again[:n], b[:n]) {
+		n, _ := write(m, b, k)
+		if n2, _ := write(m, again, k); n2 != n || !bytes.Equal(again[:n], b[:n]) {
 			t.Fatalf("packet %d becomes other bytes when written again", i)
 		}
 		var p rtp.Packet
@@ -193,11 +205,11 @@ func TestPaddingAgainstPion(t *testing.T) {
 			if want := 12 + int(m.midRoom) + int(k.Fill); n != want {
 				t.Fatalf("packet %d has %d bytes, want %d", i, n, want)
 			}
-			if short, _ := m.Write(b[:n-1:n-1], &k.Packet, k.data); short != 0 {
+			if short, _ := write(m, b[:n-1:n-1], k); short != 0 {
 				t.Fatalf("packet %d of %d bytes fits %d", i, n, n-1)
 			}
 		}
-		if again := m.WriteRTX(b, &k.Packet, k.data, 1, 2, 3); again != rtx {
+		if again := writeRTX(m, b, k); again != rtx {
 			t.Fatalf("packet %d: a retransmission of %d bytes has %d with padding", i, rtx, again)
 		}
 	}
@@ -229,8 +241,8 @@ func TestWritingAllocatesNothing(t *testing.T) {
 		s.Source(source / 20)
 		seq, _, _ := s.Map(source+1<<20, 0, at(0), rate)
 		k.Seq = seq
-		size, _ := m.Write(b, &k.Packet, k.data)
-		n += size + m.WriteRTX(b, &k.Packet, k.data, 1, 2, 3)
+		size, _ := write(m, b, k)
+		n += size + writeRTX(m, b, k)
 	})
 	if allocs != 0 || n == 0 {
 		t.Errorf("%v allocations for %d bytes", allocs, n)

@@ -23,13 +23,13 @@ func BenchmarkProtectRTP(b *testing.B) {
 				}
 				contexts[i] = c
 			}
-			buf := make([]byte, 1150+MaxOverhead)
+			buf, payload := make([]byte, 1150+MaxOverhead), make([]byte, 1150-12)
 			b.ReportAllocs()
 			b.SetBytes(1150)
 			for i := range b.N {
 				clear(buf[:12])
 				buf[0], buf[3] = 2<<6, byte(i)
-				if contexts[i%100].ProtectRTP(buf, 1150, 0, uint64(i)&0xff) == 0 {
+				if contexts[i%100].ProtectRTP(buf, 12, payload, 0, uint64(i)&0xff) == 0 {
 					b.Fatal("not protected")
 				}
 			}

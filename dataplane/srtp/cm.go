@@ -28,7 +28,8 @@ func newCM(key, salt []byte, scratch *Scratch) (*cm, error) {
 }
 
 //hot:path
-func (c *cm) protectRTP(b []byte, n int, ssrc uint32, index uint64) int {
+func (c *cm) protectRTP(b []byte, header int, payload []byte, ssrc uint32, index uint64) int {
+	n := header + copy(b[header:], payload)
 	c.context.SetROC(ssrc, uint32(index>>16))
 	out, err := c.context.EncryptRTP(b[:0], b[:n], &c.scratch.rtp)
 	if err != nil {

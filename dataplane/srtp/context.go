@@ -22,10 +22,10 @@ const MaxOverhead = 16 + 4
 // concurrent use.
 type Context struct{ local, remote transform }
 
-// transform is one direction of a session. In place: what goes in and what
-// comes out share memory.
+// transform is one direction of a session. In place, but for the payload of
+// protectRTP: what goes in and what comes out share memory.
 type transform interface {
-	protectRTP(b []byte, n int, ssrc uint32, index uint64) int
+	protectRTP(b []byte, header int, payload []byte, ssrc uint32, index uint64) int
 	unprotectRTP(b []byte, ssrc uint32, index uint64, known bool) ([]byte, bool)
 	protectRTCP(b []byte, n int, ssrc, index uint32) int
 	unprotectRTCP(b []byte) ([]byte, bool)
@@ -56,15 +56,16 @@ func newTransform(p msg.Profile, k *msg.MasterKey, scratch *Scratch) (transform,
 	return nil, fmt.Errorf("srtp: profile %d is none of 1, 7, 8", p)
 }
 
-// ProtectRTP protects the packet b[:n] in place and returns its new length, 0
-// on failure. b must have room for MaxOverhead more bytes. index is the
+// ProtectRTP makes the packet with the header b[:header] and the payload, which
+// lies behind it in b or elsewhere, a protected one in b, and returns its length,
+// 0 on failure. b must have room for MaxOverhead more bytes. index is the
 // packet's 48-bit SRTP index, whose lower 16 bits are the sequence number in
 // the header; the caller must never pass the same one of an SSRC with
 // different bytes.
 //
 //hot:path
-func (c *Context) ProtectRTP(b []byte, n int, ssrc uint32, index uint64) int {
-	return c.local.protectRTP(b, n, ssrc, index)
+func (c *Context) ProtectRTP(b []byte, header int, payload []byte, ssrc uint32, index uint64) int {
+	return c.local.protectRTP(b, header, payload, ssrc, index)
 }
 
 // UnprotectRTP authenticates and decrypts a packet in place. known says that

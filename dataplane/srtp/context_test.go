@@ -253,12 +253,12 @@ func TestProtectAgainstTwin(t *testing.T) {
 			index := r.Uint64() >> (16 + r.IntN(32))
 			b, header := packet(r, ssrc, uint16(index))
 			out := room(b)
-			n := c.ProtectRTP(out, len(b), ssrc, index)
+			n := c.ProtectRTP(out, header, b[header:], ssrc, index)
 			if want := twin(p, &keys.Local, b, header, ssrc, index); !bytes.Equal(out[:n], want) {
 				t.Fatalf("profile %d, packet %d, index %#x:\n% x\nwant\n% x", p, i, index, out[:n], want)
 			}
 			again := room(b)
-			if m := c.ProtectRTP(again, len(b), ssrc, index); !bytes.Equal(again[:m], out[:n]) {
+			if m := c.ProtectRTP(again, header, again[header:len(b)], ssrc, index); !bytes.Equal(again[:m], out[:n]) {
 				t.Fatal("the same packet does not become the same bytes again")
 			}
 		}
@@ -311,7 +311,7 @@ func TestRoundTripWithPion(t *testing.T) {
 			stream.Commit(index)
 		}
 		for i := uint64(65000); i < 67000; i++ {
-			b, _ := packet(r, 7, uint16(i))
+			b, header := packet(r, 7, uint16(i))
 			wire, err := sends.EncryptRTP(nil, b, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -328,7 +328,7 @@ func TestRoundTripWithPion(t *testing.T) {
 				late = late[1:]
 			}
 			out := room(b)
-			n := c.ProtectRTP(out, len(b), 7, i)
+			n := c.ProtectRTP(out, header, b[header:], 7, i)
 			if plain, err := receives.DecryptRTP(nil, out[:n], nil); err != nil || !bytes.Equal(plain, b) {
 				t.Fatalf("profile %d, index %#x: pion reads %v", p, i, err)
 			}
@@ -418,7 +418,7 @@ func TestSRTPAllocatesNothing(t *testing.T) {
 		keys := randomKeys(r, p)
 		c := newContext(t, keys)
 		peer := newContext(t, &msg.Keys{Profile: p, Local: keys.Remote, Remote: keys.Local})
-		plain, _ := packet(r, 7, 0)
+		plain, header := packet(r, 7, 0)
 		b, compound := room(plain), room([]byte{0x80, 201, 0, 1, 0, 0, 0, 9})
 		var stream Stream
 		var control Control
@@ -427,7 +427,7 @@ func TestSRTPAllocatesNothing(t *testing.T) {
 			index++
 			copy(b, plain)
 			binary.BigEndian.PutUint16(b[2:], uint16(index))
-			n := c.ProtectRTP(b, len(plain), 7, index)
+			n := c.ProtectRTP(b, header, b[header:len(plain)], 7, index)
 			got := stream.Index(uint16(index))
 			if _, ok := peer.UnprotectRTP(b[:n], 7, got, stream.Started()); ok && stream.Fresh(got) {
 				stream.Commit(got)

@@ -66,29 +66,21 @@ func expand(prf cipher.Block, salt []byte, label byte, out []byte) {
 	cipher.NewCTR(prf, counter[:]).XORKeyStream(out, out)
 }
 
-// rtpIV makes the IV of a packet (RFC 7714 section 8.1).
+// iv makes the IV of a packet, whose index has 48 bits (RFC 7714 section 8.1), or
+// of a compound, whose has 31 (section 9.1). Two words, as the cipher reads it.
 //
 //hot:path
-func (g *gcm) rtpIV(ssrc uint32, index uint64) []byte {
+func (g *gcm) iv(salt *[gcmSalt]byte, ssrc uint32, index uint64) []byte {
 	iv := g.scratch.iv[:]
-	binary.BigEndian.PutUint64(iv[4:], index)
-	binary.BigEndian.PutUint16(iv, 0)
-	binary.BigEndian.PutUint32(iv[2:], ssrc)
-	for i, s := range g.rtpSalt {
-		iv[i] ^= s
-	}
+	binary.BigEndian.PutUint64(iv, binary.BigEndian.Uint64(salt[:])^(uint64(ssrc)<<16|index>>32))
+	binary.BigEndian.PutUint32(iv[8:], binary.BigEndian.Uint32(salt[8:])^uint32(index))
 	return iv
 }
 
 //hot:path
-func (g *gcm) protectRTP(b []byte, n int, ssrc uint32, index uint64) int {
-	var h wire.RTP
-	if !wire.ParseRTP(b[:n], &h) {
-		return 0
-	}
-	payload := b[h.HeaderLen:n]
-	g.rtp.Seal(payload[:0], g.rtpIV(ssrc, index), payload, b[:h.HeaderLen])
-	return n + gcmTag
+func (g *gcm) protectRTP(b []byte, header int, payload []byte, ssrc uint32, index uint64) int {
+	g.rtp.Seal(b[header:header], g.iv(&g.rtpSalt, ssrc, index), payload, b[:header])
+	return header + len(payload) + gcmTag
 }
 
 //hot:path
@@ -98,22 +90,8 @@ func (g *gcm) unprotectRTP(b []byte, ssrc uint32, index uint64, _ bool) ([]byte,
 		return nil, false
 	}
 	payload := b[h.HeaderLen:]
-	_, err := g.rtp.Open(payload[:0], g.rtpIV(ssrc, index), payload, b[:h.HeaderLen])
+	_, err := g.rtp.Open(payload[:0], g.iv(&g.rtpSalt, ssrc, index), payload, b[:h.HeaderLen])
 	return b[:len(b)-gcmTag], err == nil
-}
-
-// rtcpIV makes the IV of a compound (RFC 7714 section 9.1).
-//
-//hot:path
-func (g *gcm) rtcpIV(ssrc, index uint32) []byte {
-	iv := g.scratch.iv[:]
-	clear(iv)
-	binary.BigEndian.PutUint32(iv[2:], ssrc)
-	binary.BigEndian.PutUint32(iv[8:], index)
-	for i, s := range g.rtcpSalt {
-		iv[i] ^= s
-	}
-	return iv
 }
 
 // rtcpAAD is what is authenticated but not encrypted: the header and the index
@@ -135,7 +113,7 @@ func (g *gcm) protectRTCP(b []byte, n int, ssrc, index uint32) int {
 	word := b[n+gcmTag : n+gcmTag+indexWord]
 	binary.BigEndian.PutUint32(word, index|encrypted)
 	body := b[rtcpHeader:n]
-	g.rtcp.Seal(body[:0], g.rtcpIV(ssrc, index), body, g.rtcpAAD(b[:rtcpHeader], word))
+	g.rtcp.Seal(body[:0], g.iv(&g.rtcpSalt, ssrc, uint64(index)), body, g.rtcpAAD(b[:rtcpHeader], word))
 	return n + gcmTag + indexWord
 }
 
@@ -153,6 +131,6 @@ func (g *gcm) unprotectRTCP(b []byte) ([]byte, bool) {
 	}
 	aad := g.rtcpAAD(b[:rtcpHeader], b[end:])
 	body := b[rtcpHeader:end]
-	_, err := g.rtcp.Open(body[:0], g.rtcpIV(binary.BigEndian.Uint32(b[4:]), word&^encrypted), body, aad)
+	_, err := g.rtcp.Open(body[:0], g.iv(&g.rtcpSalt, binary.BigEndian.Uint32(b[4:]), uint64(word&^encrypted)), body, aad)
 	return b[:end-gcmTag], err == nil
 }

@@ -23,8 +23,7 @@ const (
 
 const blockSize = aes.BlockSize
 
-// Err is why the vector cipher is not used whatever is wished, nil where it can
-// be: the processor has no such instructions, or what they give is wrong.
+// Err is why Vector cannot be used, nil where it can: the processor has no such instructions, or what they give is wrong.
 var Err = selfTest()
 
 var (
@@ -32,7 +31,8 @@ var (
 	errWrong  = errors.New("they give other results than the standard library")
 )
 
-// selfTest compares the ciphers over a packet that is no multiple of anything.
+// selfTest compares the cipher with the standard library's, over a packet that is
+// no multiple of anything.
 func selfTest() error {
 	if !able {
 		return errAbsent
@@ -42,46 +42,36 @@ func selfTest() error {
 	for i := range key {
 		key[i] = byte(i) * 37
 	}
-	other, err := standard(key[:])
+	block, err := aes.NewCipher(key[:])
 	if err != nil {
 		return err
 	}
+	other, err := cipher.NewGCM(block)
+	if err != nil {
+		return err
+	}
+	var v Vector
+	v.Expand(&key)
 	want := other.Seal(nil, key[:NonceSize], text, data)
-	if !bytes.Equal(want, expand(&key).Seal(text[:0], key[:NonceSize], text, data)) {
+	if !bytes.Equal(want, v.Seal(text[:0], key[:NonceSize], text, data)) {
 		return errWrong
 	}
 	return nil
 }
 
-// New returns the cipher for a key of 16 or 32 bytes: the vector one where that
-// is wished, there is one (Err) and the key has 16, else crypto/cipher's. It opens
-// in place, and seals in place or to where the text is not. Safe for concurrent use.
-func New(key []byte, wish bool) (cipher.AEAD, error) {
-	if len(key) == KeySize && wish && Err == nil {
-		return expand((*[KeySize]byte)(key)), nil
-	}
-	return standard(key)
-}
-
-func standard(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
-}
-
-// vector is what is derived from a key. Flat: a session has one for each
-// direction of RTP and RTCP.
-type vector struct {
+// Vector is the cipher of a key, a cipher.AEAD. It opens in place, and seals in
+// place or to where the text is not. It is flat: what is derived from the key,
+// for a session has one for each direction of RTP and RTCP. Safe for concurrent
+// use once it is expanded, and of use only where Err is nil.
+type Vector struct {
 	// powers are H^33 … H^1 as POLYVAL takes them (RFC 8452 appendix A): then
 	// up to 33 blocks are multiplied by what stands from one place on.
 	powers [33][blockSize]byte
 	round  [11][blockSize]byte // FIPS 197 section 5.2; what of it is read behind the powers is multiplied by zero
 }
 
-func expand(key *[KeySize]byte) *vector {
-	v := &vector{}
+// Expand makes it the cipher of a key.
+func (v *Vector) Expand(key *[KeySize]byte) {
 	expandKey(key, &v.round)
 	var h [blockSize]byte
 	crypt(v, nil, 0, &[2]uint64{}, &h)
@@ -89,7 +79,7 @@ func expand(key *[KeySize]byte) *vector {
 	for i := len(v.powers) - 1; ; i-- {
 		v.powers[i] = power
 		if i == 0 {
-			return v
+			return
 		}
 		multiply(&power, &v.powers[len(v.powers)-1])
 	}
@@ -107,8 +97,8 @@ func timesX(h *[blockSize]byte) (p [blockSize]byte) {
 	return p
 }
 
-func (*vector) NonceSize() int { return NonceSize }
-func (*vector) Overhead() int  { return TagSize }
+func (*Vector) NonceSize() int { return NonceSize }
+func (*Vector) Overhead() int  { return TagSize }
 
 // oneBatch is how much data seal takes beside a text: any RTP header but a long one.
 const oneBatch = 4 * blockSize
@@ -117,7 +107,7 @@ const oneBatch = 4 * blockSize
 // tag. It may be plaintext[:0].
 //
 //hot:path
-func (v *vector) Seal(dst, nonce, plaintext, data []byte) []byte {
+func (v *Vector) Seal(dst, nonce, plaintext, data []byte) []byte {
 	n := len(plaintext)
 	out := dst[:n+TagSize]
 	if len(data) <= oneBatch {
@@ -138,7 +128,7 @@ var errOpen = errors.New("aesgcm: message authentication failed")
 // is changed.
 //
 //hot:path
-func (v *vector) Open(dst, nonce, ciphertext, data []byte) ([]byte, error) {
+func (v *Vector) Open(dst, nonce, ciphertext, data []byte) ([]byte, error) {
 	n := len(ciphertext) - TagSize
 	if n < 0 {
 		return nil, errOpen
@@ -158,7 +148,7 @@ func (v *vector) Open(dst, nonce, ciphertext, data []byte) ([]byte, error) {
 // tag, to mask.
 //
 //hot:path
-func (v *vector) crypt(nonce, text []byte, mask *[TagSize]byte) {
+func (v *Vector) crypt(nonce, text []byte, mask *[TagSize]byte) {
 	first := firstBlock(nonce)
 	crypt(v, unsafe.SliceData(text), len(text), &first, mask)
 }
@@ -175,7 +165,7 @@ func firstBlock(nonce []byte) [2]uint64 {
 // tag makes the mask the tag of a ciphertext and what is authenticated beside it.
 //
 //hot:path
-func (v *vector) tag(text, data []byte, mask *[TagSize]byte) {
+func (v *Vector) tag(text, data []byte, mask *[TagSize]byte) {
 	var sum, lengths [blockSize]byte
 	binary.BigEndian.PutUint64(lengths[:8], uint64(len(data))*8)
 	binary.BigEndian.PutUint64(lengths[8:], uint64(len(text))*8)

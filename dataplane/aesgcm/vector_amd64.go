@@ -16,19 +16,19 @@ func expandKey(key *[KeySize]byte, round *[11][blockSize]byte)
 // bits, big-endian. size is at most oneBatch.
 //
 //go:noescape
-func seal(v *vector, dst, src *byte, n int, first *[2]uint64, data *byte, size int)
+func seal(v *Vector, dst, src *byte, n int, first *[2]uint64, data *byte, size int)
 
 // crypt adds the key stream from the block after first on to n bytes at b, and
 // writes the block of first itself to mask.
 //
 //go:noescape
-func crypt(v *vector, b *byte, n int, first *[2]uint64, mask *[blockSize]byte)
+func crypt(v *Vector, b *byte, n int, first *[2]uint64, mask *[blockSize]byte)
 
 // hash adds n bytes at b, the last block filled up with zeros, and the block
 // last, if there is one, to a POLYVAL sum.
 //
 //go:noescape
-func hash(v *vector, sum *[blockSize]byte, b *byte, n int, last *[blockSize]byte)
+func hash(v *Vector, sum *[blockSize]byte, b *byte, n int, last *[blockSize]byte)
 
 // multiply is POLYVAL's dot(a, b), in a (RFC 8452 section 3).
 //

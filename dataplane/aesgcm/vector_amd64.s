@@ -120,7 +120,7 @@ TEXT ·expandKey(SB), NOSPLIT, $0-16
 // What is not there is not touched, though a mask would allow it: where the page
 // is not there either, the processor is slow to find that it may.
 
-// func crypt(v *vector, b *byte, n int, first *[2]uint64, mask *[blockSize]byte)
+// func crypt(v *Vector, b *byte, n int, first *[2]uint64, mask *[blockSize]byte)
 TEXT ·crypt(SB), NOSPLIT, $0-40
 	MOVQ v+0(FP), AX
 	MOVQ b+8(FP), SI
@@ -204,7 +204,7 @@ crypted:
 	VAESENC key, Z3, Z3 \
 	VAESENC key, Z4, Z4
 
-// func seal(v *vector, dst, src *byte, n int, first *[2]uint64, data *byte, size int)
+// func seal(v *Vector, dst, src *byte, n int, first *[2]uint64, data *byte, size int)
 //
 // Hashing is 16 blocks behind the cipher, so that the processor does both at
 // once: Z5, Z6, Z7 and Z29 hold what is not hashed yet. There and in the sum so
@@ -351,7 +351,7 @@ sealed:
 	VZEROUPPER
 	RET
 
-// func hash(v *vector, sum *[blockSize]byte, b *byte, n int, last *[blockSize]byte)
+// func hash(v *Vector, sum *[blockSize]byte, b *byte, n int, last *[blockSize]byte)
 //
 // The sum so far meets its power as late as can be: it is what the next 16
 // blocks wait for.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sluice/dataplane/history"
+	"sluice/dataplane/internal/prefetch"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
 	"sluice/dataplane/wire"
@@ -99,6 +100,7 @@ func (e *Engine) fanOut(r *route, tx *pkt.Batch) bool {
 		e.release(r)
 	}
 	for n := len(r.egresses); r.turn < n; r.turn++ {
+		e.fetch(r)
 		if !e.serve(r, r.egresses[(r.first+r.turn)%n], tx) {
 			return false
 		}
@@ -106,6 +108,22 @@ func (e *Engine) fanOut(r *route, tx *pkt.Batch) bool {
 	r.turn = 0
 	r.first++
 	return true
+}
+
+// fetch has the processor get what the next viewers need: of many viewers it is
+// not in the cache, and each is found by what is in the one before, so serving
+// would wait for one after the other.
+//
+//hot:path
+func (e *Engine) fetch(r *route) {
+	n, next := len(r.egresses), r.first+r.turn+1
+	if l := &e.links[e.egresses.Get(r.egresses[next%n]).session.Index()]; l.ciphers != nil {
+		l.ciphers.Fetch()
+	}
+	after := e.egresses.Get(r.egresses[(next+1)%n]).session
+	prefetch.Of(&e.sessions.Get(after).agent)
+	prefetch.Of(&e.links[after.Index()])
+	e.egresses.Fetch(r.egresses[(next+2)%n])
 }
 
 // serve sends one viewer what it has not got yet.
@@ -150,8 +168,12 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 //
 //hot:path
 func (e *Engine) catchUp(r *route, eg *egress, l *link, path *pkt.Path, tx *pkt.Batch) bool {
+	to := e.reach(r, eg)
+	if to > eg.cursor && !tx.Fits(int(min(to-eg.cursor, uint64(e.set.TrainMax)))*e.set.MTU) {
+		return false // a train in two batches is two messages
+	}
 	punctual := e.punctual(r, eg, path)
-	for to := e.reach(r, eg); eg.cursor < to; eg.cursor++ {
+	for ; eg.cursor < to; eg.cursor++ {
 		p, data := r.ring.At(eg.cursor)
 		if p.Seq < eg.startSeq {
 			e.Counters.Drops[wire.DropLate]++

@@ -312,6 +312,9 @@ func BenchmarkFanOut(b *testing.B) { benchmarkFanOut(b, 100) }
 // BenchmarkFanOutToFew has as many viewers as perf/instructions can step through.
 func BenchmarkFanOutToFew(b *testing.B) { benchmarkFanOut(b, 20) }
 
+// BenchmarkFanOutToMany has more viewers than the second-level cache has room for.
+func BenchmarkFanOutToMany(b *testing.B) { benchmarkFanOut(b, 4000) }
+
 func benchmarkFanOut(b *testing.B, viewers int) {
 	f := newBurst(b, 1, viewers)
 	f.handle(0, f.frame(true))

@@ -138,6 +138,12 @@ func (b *Batch) Reserve(size int) []byte {
 	return b.buf[b.used : b.used+size : b.used+size]
 }
 
+// Fits reports whether there is room for so many bytes, or nothing in the batch
+// that emptying it could make room of.
+//
+//hot:path
+func (b *Batch) Fits(size int) bool { return b.used == 0 || b.used+size <= len(b.buf) }
+
 // Commit takes the first n bytes of the room that Reserve returned as a packet
 // for path, and lets it join the last run when it fits there.
 //

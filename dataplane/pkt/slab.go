@@ -1,5 +1,7 @@
 package pkt
 
+import "sluice/dataplane/internal/prefetch"
+
 // Handle names a place in a Slab and which tenant it means. The zero Handle
 // names nothing.
 type Handle struct {
@@ -47,6 +49,11 @@ func (s *Slab[T]) Alloc() (Handle, *T, bool) {
 	s.items[i] = zero
 	return Handle{i, s.generations[i]}, &s.items[i], true
 }
+
+// Fetch has the processor get what h names, for a Get that comes soon.
+//
+//hot:path
+func (s *Slab[T]) Fetch(h Handle) { prefetch.Of(&s.items[h.index]) }
 
 // Get returns what h names, nil when that is gone.
 //

@@ -11,6 +11,8 @@ package srtp
 import (
 	"fmt"
 
+	"sluice/dataplane/aesgcm"
+	"sluice/dataplane/internal/prefetch"
 	"sluice/dataplane/msg"
 )
 
@@ -33,6 +35,9 @@ type transform interface {
 
 // NewContext derives the session keys (RFC 3711 section 4.3).
 func NewContext(keys *msg.Keys, scratch *Scratch) (*Context, error) {
+	if keys.Profile == msg.ProfileAES128GCM && scratch.Vectors && aesgcm.Err == nil {
+		return newVectors(keys, scratch)
+	}
 	local, err := newTransform(keys.Profile, &keys.Local, scratch)
 	if err != nil {
 		return nil, err
@@ -43,6 +48,12 @@ func NewContext(keys *msg.Keys, scratch *Scratch) (*Context, error) {
 	}
 	return &Context{local, remote}, nil
 }
+
+// Fetch has the processor get what ProtectRTP needs, while it does something else.
+// It does not look whether this is one of vectors: that would be to wait for it.
+//
+//hot:path
+func (c *Context) Fetch() { prefetch.Whole[sealing](c) }
 
 func newTransform(p msg.Profile, k *msg.MasterKey, scratch *Scratch) (transform, error) {
 	switch p {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 
 	"sluice/dataplane/aesgcm"
+	"sluice/dataplane/msg"
 	"sluice/dataplane/wire"
 )
 
@@ -24,27 +25,79 @@ const (
 	encrypted  = 1 << 31
 )
 
-func newGCM(key, salt []byte, scratch *Scratch) (*gcm, error) {
+// derive sets the session salts and returns the session keys.
+func (g *gcm) derive(key, salt []byte) (rtp, rtcp []byte, err error) {
 	prf, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	rtp, rtcp = make([]byte, len(key)), make([]byte, len(key))
+	expand(prf, salt, labelRTPKey, rtp)
+	expand(prf, salt, labelRTCPKey, rtcp)
+	expand(prf, salt, labelRTPSalt, g.rtpSalt[:])
+	expand(prf, salt, labelRTCPSalt, g.rtcpSalt[:])
+	return rtp, rtcp, nil
+}
+
+// newGCM has ciphers of the standard library.
+func newGCM(key, salt []byte, scratch *Scratch) (*gcm, error) {
+	g := &gcm{scratch: scratch}
+	rtp, rtcp, err := g.derive(key, salt)
 	if err != nil {
 		return nil, err
 	}
-	g := &gcm{scratch: scratch}
-	if g.rtp, err = sessionGCM(prf, salt, labelRTPKey, len(key), scratch.Vectors); err != nil {
+	if g.rtp, err = standard(rtp); err != nil {
 		return nil, err
 	}
-	if g.rtcp, err = sessionGCM(prf, salt, labelRTCPKey, len(key), scratch.Vectors); err != nil {
-		return nil, err
-	}
-	expand(prf, salt, labelRTPSalt, g.rtpSalt[:])
-	expand(prf, salt, labelRTCPSalt, g.rtcpSalt[:])
-	return g, nil
+	g.rtcp, err = standard(rtcp)
+	return g, err
 }
 
-func sessionGCM(prf cipher.Block, salt []byte, label byte, size int, vectors bool) (cipher.AEAD, error) {
-	key := make([]byte, size)
-	expand(prf, salt, label, key)
-	return aesgcm.New(key, vectors)
+func standard(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// vectors is a Context with ciphers of package aesgcm, all in one piece, so that
+// what sending needs can be fetched ahead of that.
+type vectors struct {
+	sealing
+	localRTCP, remoteRTP, remoteRTCP aesgcm.Vector
+	remote                           gcm
+}
+
+// sealing is of what is sent to a viewer.
+type sealing struct {
+	Context
+	local    gcm
+	localRTP aesgcm.Vector
+}
+
+func newVectors(keys *msg.Keys, scratch *Scratch) (*Context, error) {
+	v := &vectors{}
+	if err := v.sealing.local.vector(&keys.Local, scratch, &v.localRTP, &v.localRTCP); err != nil {
+		return nil, err
+	}
+	if err := v.remote.vector(&keys.Remote, scratch, &v.remoteRTP, &v.remoteRTCP); err != nil {
+		return nil, err
+	}
+	v.Context = Context{&v.sealing.local, &v.remote}
+	return &v.Context, nil
+}
+
+// vector makes it one direction of vectors.
+func (g *gcm) vector(k *msg.MasterKey, scratch *Scratch, rtp, rtcp *aesgcm.Vector) error {
+	rtpKey, rtcpKey, err := g.derive(k.Key[:aesgcm.KeySize], k.Salt[:gcmSalt])
+	if err != nil {
+		return err
+	}
+	rtp.Expand((*[aesgcm.KeySize]byte)(rtpKey))
+	rtcp.Expand((*[aesgcm.KeySize]byte)(rtcpKey))
+	g.rtp, g.rtcp, g.scratch = rtp, rtcp, scratch
+	return nil
 }
 
 // Labels of the key derivation (RFC 3711 section 4.3.2).

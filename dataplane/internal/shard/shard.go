@@ -521,7 +521,7 @@ func (s *Shard) sendRelays() (done bool) {
 
 // sendRelaysTo fills a ring. It reports whether that was all, and whether there is
 // work in it: who owns a peer, the other shard has to know no sooner than it gets a
-// datagram from there.
+// datagram from there, unless it is to answer one.
 func (s *Shard) sendRelaysTo(to int, out *ring.SPSC[relayItem]) (done, work bool) {
 	for {
 		item := out.Reserve()
@@ -531,7 +531,7 @@ func (s *Shard) sendRelaysTo(to int, out *ring.SPSC[relayItem]) (done, work bool
 		if !s.engine.PollRelay(to, &item.relay) {
 			return true, work
 		}
-		work = work || item.relay.Kind != engine.RelayOwner
+		work = work || item.relay.Kind != engine.RelayOwner || len(item.relay.Data) > 0
 		item.relay.Data = item.data[:copy(item.data[:], item.relay.Data)]
 		out.Publish()
 	}

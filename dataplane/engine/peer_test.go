@@ -27,10 +27,11 @@ type peer struct {
 	keys       msg.Keys // as the engine gets them
 	host       *simnet.Host
 	gone       bool
-	unchecking bool // it checks no more, as libnice once it is connected
-	answered   bool // a check has been
-	restarting bool // no check with new credentials has been answered
-	keyed      bool // the handshake is over for us
+	unchecking bool   // it checks no more, as libnice once it is connected
+	answered   bool   // a check has been
+	restarting bool   // no check with new credentials has been answered
+	renewed    uint64 // serial of the first of those
+	keyed      bool   // the handshake is over for us
 	serial     uint64
 	begun      *msg.AddSession    // of one that may move to another shard
 	forwarding *msg.ForwardChecks // ends what is passed on from where it was before
@@ -169,7 +170,7 @@ func (p *peer) hello() {
 func (p *peer) receive(b []byte) {
 	switch wire.Classify(b) {
 	case wire.ProtoSTUN:
-		p.restarting = false
+		p.restarting = p.restarting && binary.BigEndian.Uint64(b[12:]) < p.renewed
 		if !p.answered {
 			p.answered = true
 			p.hello()

@@ -140,6 +140,19 @@ func TestICERestartUnused(t *testing.T) {
 	}
 }
 
+// TestICERestartTwice: what the peer has begun to use stays good while it may not
+// have heard of another restart, though it has not nominated with it yet.
+func TestICERestartTwice(t *testing.T) {
+	st := newStage(t)
+	pr := st.probe(st.v.peer)
+	first, firstPwd := st.restarted(st.v.peer)
+	st.answered(pr, notNominating(first, firstPwd))
+	second, secondPwd := st.restarted(st.v.peer)
+	if !st.answered(pr, bindingRequest(first, firstPwd, 1)) || !st.answered(pr, bindingRequest(second, secondPwd, 2)) {
+		t.Error("the credentials in use, or the new ones, are no good")
+	}
+}
+
 // TestICERestartBeforeCheck: a session can restart before its first check, and one
 // that is gone does nothing.
 func TestICERestartBeforeCheck(t *testing.T) {

@@ -49,6 +49,7 @@ type session struct {
 type link struct {
 	local    credentials
 	former   credentials        // those of before an ICE restart that is under way
+	adopted  bool               // the peer has used those that the restart gave it
 	ciphers  *srtp.Context      // nil before the keys
 	arrivals *feedback.Arrivals // nil unless transport-wide feedback was agreed on
 	remote   pkt.Addr           // where media goes

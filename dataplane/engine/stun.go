@@ -43,6 +43,7 @@ func (e *Engine) stun(d *pkt.Datagram, landed int) wire.Drop {
 		return wire.Kept
 	}
 	e.checked(h, s, &d.Path, landed)
+	l.adopted = l.adopted || fresh
 	if fresh && m.UseCandidate {
 		e.nominated(s, l, &d.Path)
 	}
@@ -120,12 +121,13 @@ func (e *Engine) restartICE(c *msg.RestartICE) {
 		return
 	}
 	s, l := e.sessions.Get(h), &e.links[h.Index()]
-	if l.former.key == nil {
+	if l.former.key == nil || l.adopted {
+		e.forgetFormer(l)
 		l.former = l.local
 	} else {
 		delete(e.byUfrag, l.local.ufrag)
 	}
-	l.local = credentials{c.Ufrag, ice.NewCredentials(c.Pwd)}
+	l.local, l.adopted = credentials{c.Ufrag, ice.NewCredentials(c.Pwd)}, false
 	e.byUfrag[c.Ufrag] = h
 	s.restarted = e.now
 }

@@ -208,6 +208,9 @@ func (w *world) forget(route msg.RouteID, shard int) {
 }
 
 func (w *world) onTimer(shard int) {
+	if w.armed[shard] != w.net.Now() {
+		return // another was armed since
+	}
 	w.armed[shard] = clock.Never
 	if e := w.engines[shard]; e.PollTimeout() <= w.net.Now() {
 		e.HandleTimeout(w.net.Now())
@@ -476,7 +479,7 @@ func (w *world) restart(p *peer) {
 	w.command(p.id.Shard(), msg.RestartICE{ID: p.id, Ufrag: ufrag, Pwd: pwd})
 	p.begun = nil
 	if w.rand.Chance(0.8) {
-		p.ufrag, p.pwd, p.restarting = ufrag, pwd, true
+		p.ufrag, p.pwd, p.restarting, p.renewed = ufrag, pwd, true, p.serial+1
 		w.counts.restarts++
 	}
 }

@@ -21,8 +21,8 @@
 //  5. engine/train.go makes packets of a burst equal by padding and may wait for
 //     the rest of a frame. engine/fanout.go serves the route's viewers one after the other: each is a
 //     cursor into the history. Its header is written (rewrite.Map), the payload
-//     copied and protected straight in the transmit batch, where the packets of
-//     a burst line up as one run.
+//     encrypted on its way from the history to the transmit batch, where the
+//     packets of a burst line up as one run.
 //  6. Other shards with viewers are cursors too; each packet goes once into
 //     that shard's ring and there into a history of its own.
 //  7. internal/udp sends the batch: a run is one UDP_SEGMENT message, several

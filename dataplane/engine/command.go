@@ -129,7 +129,6 @@ func (e *Engine) addIngress(session pkt.Handle, s *session, c *msg.Receive) {
 	e.sources = append(e.sources, h)
 	r := e.routes[c.Route]
 	r.ingress, r.deaf = h, !c.Feedback.PLI && !c.Feedback.FIR
-	e.nextFast = min(e.nextFast, e.now.Add(fastTick))
 }
 
 func (e *Engine) addEgress(session pkt.Handle, s *session, c *msg.Send) {

@@ -131,8 +131,9 @@ type Engine struct {
 	serial      uint64 // of sources
 	steering    bool   // peers' datagrams are brought to their shards
 	random      uint64
-	refusals    int // unauthenticated error responses in this second
-	nextFast    clock.Time
+	refusals    int        // unauthenticated error responses in this second
+	nextFast    clock.Time // when publishers are looked after, clock.Never while nothing is due
+	lastFast    clock.Time
 	nextSlow    clock.Time
 	nextPace    clock.Time
 	scratch     [1500]byte
@@ -180,6 +181,7 @@ func New(cfg Config, set Settings) *Engine {
 		early:     early{of: map[pkt.Handle][]pkt.Datagram{}},
 		outboxes:  make([]outbox, cfg.Shards),
 		random:    cfg.Seed | 1,
+		nextFast:  clock.Never,
 	}
 	e.Configure(set)
 	return e
@@ -190,6 +192,9 @@ func New(cfg Config, set Settings) *Engine {
 func (e *Engine) Configure(set Settings) {
 	e.set = set
 	e.cipher.Vectors = set.Vectors
+	if len(e.sources) > 0 {
+		e.feedbackDue(e.now) // intervals may be shorter now
+	}
 }
 
 // Settings returns those that hold.

@@ -21,10 +21,17 @@ func (e *Engine) requestKeyframe(r *route) {
 		}
 		return
 	}
-	in := e.ingresses.Get(r.ingress)
-	if in != nil && in.keyframe.Request(e.now, e.set.KeyframeEvery) {
+	if in := e.ingresses.Get(r.ingress); in != nil {
+		e.askKeyframe(in)
+	}
+}
+
+// askKeyframe asks a publisher for a keyframe, now or when it may be asked again.
+func (e *Engine) askKeyframe(in *ingress) {
+	if in.keyframe.Request(e.now, e.set.KeyframeEvery) {
 		e.sendKeyframeRequest(in)
 	}
+	e.feedbackDue(in.keyframe.Next())
 }
 
 func (e *Engine) sendKeyframeRequest(in *ingress) {
@@ -56,9 +63,11 @@ func (e *Engine) reportIngress(in *ingress) {
 	}
 	lost, gaveUp := in.nack.Due(e.now, &limits, e.nackScratch[:0])
 	in.broken = in.broken || gaveUp
-	if in.broken && in.kind == msg.Video && in.keyframe.Request(e.now, e.set.KeyframeEvery) {
-		e.sendKeyframeRequest(in)
+	if in.broken && in.kind == msg.Video {
+		e.askKeyframe(in)
+		e.feedbackDue(e.now.Add(e.set.KeyframeEvery))
 	}
+	e.feedbackDue(min(in.keyframe.Next(), in.nack.Next()))
 	if len(lost) == 0 {
 		return
 	}
@@ -86,8 +95,16 @@ func (e *Engine) appendReception(b []byte, s *session) []byte {
 	return wire.AppendDescription(b, s.feedbackSSRC, msg.CNAME)
 }
 
-// reportArrivals sends a publisher its transport-wide feedback.
+// reportArrivals sends a publisher its transport-wide feedback, when that is due.
 func (e *Engine) reportArrivals(h pkt.Handle, s *session, l *link) {
+	if l.arrivals == nil || !l.arrivals.Pending() {
+		return
+	}
+	if next := s.arrivalsSent.Add(e.set.FeedbackEvery); e.now < next {
+		e.feedbackDue(next)
+		return
+	}
+	s.arrivalsSent = e.now
 	for l.arrivals.Pending() {
 		b := e.beginFeedback(s)
 		media := e.ingresses.Get(s.ingress[0]).ssrc

@@ -151,10 +151,21 @@ func (e *Engine) authenticRTP(l *link, in *ingress, h *wire.RTP, plain []byte, i
 	}
 	ext := index + sequenceCycle
 	in.reception.Received(ext, h.TS, in.clockRate, d.Arrived)
-	if (in.fb.NACK || in.kind == msg.Video) && in.nack.Received(ext, e.now, &e.set.Nack) {
-		in.broken = true
+	if in.fb.NACK || in.kind == msg.Video {
+		e.expect(in, ext)
 	}
 	return e.keep(in, h, plain, ext, d.Arrived)
+}
+
+// expect notes what is missing now that a packet came.
+//
+//hot:path
+func (e *Engine) expect(in *ingress, ext uint64) {
+	if in.nack.Received(ext, e.now, &e.set.Nack) {
+		in.broken = true
+		e.feedbackDue(e.now)
+	}
+	e.feedbackDue(in.nack.Next())
 }
 
 // sequenceCycle is the size of the sequence number space; extended sequence
@@ -172,6 +183,7 @@ func (e *Engine) arrived(l *link, in *ingress, h *wire.RTP, b []byte, d *pkt.Dat
 	for id, value, ok := r.Next(); ok; id, value, ok = r.Next() {
 		if id == in.ccExt && len(value) >= 2 {
 			l.arrivals.Received(binary.BigEndian.Uint16(value), d.Arrived)
+			e.feedbackDue(e.sessions.Get(in.session).arrivalsSent.Add(e.set.FeedbackEvery))
 			return
 		}
 	}
@@ -191,7 +203,7 @@ func (e *Engine) retransmitted(in *ingress, h *wire.RTP, plain []byte, d *pkt.Da
 	in.stream.Commit(index)
 	ext := index + sequenceCycle
 	in.reception.Repaired(ext)
-	in.nack.Received(ext, e.now, &e.set.Nack)
+	e.expect(in, ext)
 	e.Counters.Repaired++
 	// The header moves up over the original sequence number.
 	copy(plain[2:], plain[:h.HeaderLen])

@@ -10,10 +10,7 @@ import (
 // PollTimeout returns when HandleTimeout is due next, clock.Never while there
 // is nothing to watch over.
 func (e *Engine) PollTimeout() clock.Time {
-	due := min(e.nextHeld(), e.pacedUntil())
-	if len(e.sources) > 0 {
-		due = min(due, e.nextFast)
-	}
+	due := min(e.nextHeld(), e.pacedUntil(), e.nextFast)
 	if e.sessions.Len() > 0 || len(e.foreign) > 0 {
 		due = min(due, e.nextSlow)
 	}
@@ -29,12 +26,22 @@ func (e *Engine) HandleTimeout(now clock.Time) {
 		e.tickPaced()
 	}
 	if now >= e.nextFast {
-		e.nextFast = now.Add(fastTick)
+		e.nextFast, e.lastFast = clock.Never, now
 		e.tickSources()
 	}
 	if now >= e.nextSlow {
 		e.nextSlow = now.Add(slowTick)
 		e.tickSessions()
+	}
+}
+
+// feedbackDue has publishers looked after at an instant, but not sooner than
+// fastTick after the last time: then all of them are.
+//
+//hot:path
+func (e *Engine) feedbackDue(at clock.Time) {
+	if at < e.nextFast {
+		e.nextFast = max(at, e.lastFast.Add(fastTick))
 	}
 }
 
@@ -46,10 +53,8 @@ func (e *Engine) tickSources() {
 	}
 	for _, h := range e.sources {
 		in := e.ingresses.Get(h)
-		s, l := e.sessions.Get(in.session), &e.links[in.session.Index()]
-		if s.ingress[0] == h && l.arrivals != nil && e.now.Sub(s.arrivalsSent) >= e.set.FeedbackEvery {
-			s.arrivalsSent = e.now
-			e.reportArrivals(in.session, s, l)
+		if s := e.sessions.Get(in.session); s.ingress[0] == h {
+			e.reportArrivals(in.session, s, &e.links[in.session.Index()])
 		}
 	}
 }

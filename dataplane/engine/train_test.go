@@ -59,7 +59,6 @@ func TestHold(t *testing.T) {
 	b.handle(0, b.frame(true))
 	e := b.engines[0]
 	b.timers()
-	quiet := e.PollTimeout()
 	forwarded := func(f func()) uint64 {
 		before := e.Counters.Forwarded
 		f()
@@ -70,6 +69,7 @@ func TestHold(t *testing.T) {
 		t.Errorf("without a hold, %d of 3 packets leave at once", n)
 	}
 	b.configure(func(s *engine.Settings) { s.TrainHold = hold })
+	quiet := e.PollTimeout()
 	if n := forwarded(func() { b.handle(0, frame[3:8]) }); n != 0 {
 		t.Errorf("%d packets leave before the end of the frame", n)
 	}

@@ -23,7 +23,8 @@ const (
 
 const blockSize = aes.BlockSize
 
-// Err is why Vector cannot be used, nil where it can: the processor has no such instructions, or what they give is wrong.
+// Err is why Vector cannot be used, nil where it can: the processor has no such
+// instructions, or what they give is wrong.
 var Err = selfTest()
 
 var (

@@ -43,11 +43,7 @@ func selfTest() error {
 	for i := range key {
 		key[i] = byte(i) * 37
 	}
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		return err
-	}
-	other, err := cipher.NewGCM(block)
+	other, err := Standard(key[:])
 	if err != nil {
 		return err
 	}
@@ -58,6 +54,15 @@ func selfTest() error {
 		return errWrong
 	}
 	return nil
+}
+
+// Standard returns the standard library's cipher for a key of 16 or 32 bytes.
+func Standard(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
 }
 
 // Vector is the cipher of a key, a cipher.AEAD. It opens in place, and seals in

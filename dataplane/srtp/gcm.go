@@ -46,19 +46,11 @@ func newGCM(key, salt []byte, scratch *Scratch) (*gcm, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g.rtp, err = standard(rtp); err != nil {
+	if g.rtp, err = aesgcm.Standard(rtp); err != nil {
 		return nil, err
 	}
-	g.rtcp, err = standard(rtcp)
+	g.rtcp, err = aesgcm.Standard(rtcp)
 	return g, err
-}
-
-func standard(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
 }
 
 // vectors is a Context with ciphers of package aesgcm, all in one piece, so that

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -179,6 +180,13 @@ func TestStartFails(t *testing.T) {
 		t.Errorf("an address that is not ours: %v", err)
 	}
 	awaitHeld(t, before)
+
+	// Two that shared a port would each get half of the other's datagrams.
+	running := start(t, newTree(t), ignore)
+	taken := netip.AddrPortFrom(anyPort.Addr(), running.Port())
+	if _, err := Start(taken, newTree(t, "dataplane/tcp=0"), ignore); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("the port of another plane: %v", err)
+	}
 }
 
 // Wherever descriptors run out, Start ends with an error and keeps nothing.

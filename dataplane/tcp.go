@@ -83,6 +83,7 @@ func (p *Plane) tryListen(addr netip.AddrPort, tree *attr.Tree) (*udp.Socket, *t
 	datagrams, err := udp.Listen(addr, udp.Options{
 		ReceiveBuffer: int(receiveBufferAttr.Get(tree)),
 		SendBuffer:    int(sendBufferAttr.Get(tree)),
+		Share:         len(p.shards) > 0,
 		Able:          p.able,
 		Memory:        p.memory,
 	})

@@ -23,7 +23,7 @@ func SelfTest() error {
 		if i > 0 {
 			addr = sockets[0].LocalAddr().String()
 		}
-		socket, fd, err := listen(addr)
+		socket, fd, err := listen(addr, i > 0)
 		if err != nil {
 			return err
 		}
@@ -53,19 +53,29 @@ func SelfTest() error {
 	return nil
 }
 
-// listen opens a socket that shares its port, and returns its descriptor, which
-// stays the socket's.
-func listen(addr string) (socket *net.UDPConn, fd int, err error) {
+// listen opens a socket whose port others can share, and returns its descriptor,
+// which stays the socket's. Only who shares says so before it is bound: a free
+// port would be one of others that share theirs.
+func listen(addr string, share bool) (socket *net.UDPConn, fd int, err error) {
 	var option error
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		return errors.Join(c.Control(func(u uintptr) {
 			fd = int(u)
-			option = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+			if share {
+				option = reuse(fd)
+			}
 		}), option)
 	}}
 	packets, err := config.ListenPacket(context.Background(), "udp4", addr)
 	if err != nil {
 		return nil, 0, err
 	}
-	return packets.(*net.UDPConn), fd, nil
+	socket = packets.(*net.UDPConn)
+	if err := reuse(fd); err != nil {
+		socket.Close()
+		return nil, 0, err
+	}
+	return socket, fd, nil
 }
+
+func reuse(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }

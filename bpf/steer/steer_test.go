@@ -1,6 +1,7 @@
 package steer
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -27,12 +28,12 @@ func newGroup(t *testing.T, n int) *group {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { unix.Close(fd) })
-		for _, o := range [][3]int{{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1}, {unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0}} {
-			if err := unix.SetsockoptInt(fd, o[0], o[1], o[2]); err != nil {
-				t.Fatal(err)
-			}
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
+		if g.port != 0 {
+			err = errors.Join(err, reuse(fd))
 		}
-		if err := unix.Bind(fd, &unix.SockaddrInet6{Port: g.port}); err != nil {
+		// The first one's port is free, as it does not share before it is bound.
+		if err := errors.Join(err, unix.Bind(fd, &unix.SockaddrInet6{Port: g.port}), reuse(fd)); err != nil {
 			t.Fatal(err)
 		}
 		name, err := unix.Getsockname(fd)

@@ -35,15 +35,17 @@ type Counters struct {
 // (net.core.rmem_max, socket(7)).
 type Options struct {
 	ReceiveBuffer, SendBuffer int
+	Share                     bool      // the port is this process's already, by a socket opened without this
 	Able                      Abilities // what SelfTest found; nothing else is ever used
 	// Memory gives memory for the receive buffers; nil takes it from the Go heap,
 	// where it would let the collector leave half as much garbage.
 	Memory func(bytes int) []byte
 }
 
-// Listen opens a socket that shares its port with others of the process
-// (SO_REUSEPORT). One IPv6 socket serves both versions, IPv4 peers as mapped
-// addresses, so that the packet path has one kind of address.
+// Listen opens a socket whose port others of the process can share
+// (SO_REUSEPORT, socket(7)). The port must be free unless it is shared, EADDRINUSE
+// otherwise. One IPv6 socket serves both versions, IPv4 peers as mapped addresses,
+// so that the packet path has one kind of address.
 func Listen(addr netip.AddrPort, o Options) (*Socket, error) {
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -73,7 +75,7 @@ func prepare(fd int, addr netip.AddrPort, o Options) error {
 		name              string
 		level, opt, value int
 	}{
-		{"SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1},
+		{"SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, number(o.Share)},
 		{"IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0},
 		{"IPV6_RECVPKTINFO", unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1},
 		{"SO_TIMESTAMPING", unix.SOL_SOCKET, unix.SO_TIMESTAMPING, unix.SOF_TIMESTAMPING_OPT_TSONLY},
@@ -89,6 +91,12 @@ func prepare(fd int, addr netip.AddrPort, o Options) error {
 	}
 	if err := unix.Bind(fd, &unix.SockaddrInet6{Port: int(addr.Port()), Addr: ip.As16()}); err != nil {
 		return fmt.Errorf("bind %v: %w", addr, err)
+	}
+	// Only now, or the port could be that of another process of the same user, and
+	// a free one that the kernel chooses too: it would get half of our datagrams
+	// (net/ipv4/udp.c, udp_lib_lport_inuse).
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		return fmt.Errorf("SO_REUSEPORT: %w", err)
 	}
 	return nil
 }

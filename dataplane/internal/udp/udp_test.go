@@ -397,13 +397,23 @@ func TestSendAndReceiveAllocateNothing(t *testing.T) {
 	}
 }
 
-// Sockets of one process share a port; the IPv4 wildcard means both versions.
+// A port is shared by who says so only; the IPv4 wildcard means both versions.
 func TestListen(t *testing.T) {
 	first := listen(t, "0.0.0.0:0")
 	if first.Port() == 0 {
 		t.Fatal("no port")
 	}
-	listen(t, netip.AddrPortFrom(netip.IPv6Unspecified(), first.Port()).String())
+	same := netip.AddrPortFrom(netip.IPv6Unspecified(), first.Port())
+	for range 2 {
+		second, err := Listen(same, Options{Share: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { second.Close() })
+		if _, err := Listen(same, Options{}); !errors.Is(err, unix.EADDRINUSE) {
+			t.Errorf("a port that others have: %v", err)
+		}
+	}
 
 	_, err := Listen(netip.MustParseAddrPort("192.0.2.1:0"), Options{})
 	if err == nil || !strings.Contains(err.Error(), "bind 192.0.2.1:0") {

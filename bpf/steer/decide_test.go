@@ -42,7 +42,7 @@ func newDecider(t *testing.T) *decider {
 
 func (d *decider) decide(from pkt.Addr, datagram []byte) uint32 {
 	d.t.Helper()
-	key := keyOf(&from)
+	key := keyOf(from)
 	got, _, err := d.maps.Program.Test(append(key[:], datagram...))
 	if err != nil {
 		d.t.Fatal(err)
@@ -128,7 +128,7 @@ func TestDecideByClass(t *testing.T) {
 func TestDecideByPeer(t *testing.T) {
 	d := newDecider(t)
 	peer := pkt.Addr{IP: [16]byte{10: 0xff, 11: 0xff, 12: 192, 13: 0, 14: 2, 15: 1}, Port: 5004}
-	if err := d.maps.Peers.Put(keyOf(&peer), uint32(3)); err != nil {
+	if err := d.maps.Peers.Put(keyOf(peer), uint32(3)); err != nil {
 		t.Fatal(err)
 	}
 	otherPort, otherIP := peer, peer

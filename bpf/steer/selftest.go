@@ -43,7 +43,7 @@ func SelfTest() error {
 	from := client.LocalAddr().(*net.UDPAddr).AddrPort()
 	remote := pkt.Addr{IP: from.Addr().As16(), Port: from.Port()}
 	for shard, socket := range sockets {
-		s.Learn(&remote, shard)
+		s.Learn(remote, shard)
 		client.Write([]byte{byte(shard)}) // what does not arrive is found by its receiver
 		socket.SetReadDeadline(time.Now().Add(time.Second))
 		if _, err := socket.Read(make([]byte, 1)); err != nil {

@@ -27,7 +27,7 @@ var object []byte
 // peer is struct peer of steer.h.
 type peer [20]byte
 
-func keyOf(a *pkt.Addr) (k peer) {
+func keyOf(a pkt.Addr) (k peer) {
 	copy(k[:], a.IP[:])
 	binary.BigEndian.PutUint16(k[16:], a.Port)
 	return k
@@ -83,13 +83,13 @@ func (s *Steerer) attach(sockets []int) error {
 
 // Learn says that what comes from remote belongs to a shard. When the table is
 // full it does not: those datagrams go by the hash. Safe for concurrent use.
-func (s *Steerer) Learn(remote *pkt.Addr, shard int) {
+func (s *Steerer) Learn(remote pkt.Addr, shard int) {
 	_ = s.maps.Peers.Put(keyOf(remote), uint32(shard))
 }
 
 // Forget ends what Learn said, unless another shard has said since that remote
 // is its own. Safe for concurrent use.
-func (s *Steerer) Forget(remote *pkt.Addr, shard int) {
+func (s *Steerer) Forget(remote pkt.Addr, shard int) {
 	key := keyOf(remote)
 	var owner uint32
 	if s.maps.Peers.Lookup(key, &owner) == nil && owner == uint32(shard) {

@@ -139,15 +139,15 @@ func TestSteer(t *testing.T) {
 				if got := g.send(c, check(t, string(rune('A'+shard))+"xxxxxxx:peer")); got != shard {
 					t.Errorf("a check for shard %d landed at %d", shard, got)
 				}
-				s.Learn(&c.addr, shard)
+				s.Learn(c.addr, shard)
 				if got := g.send(c, rtp); got != shard {
 					t.Errorf("media of a peer of shard %d landed at %d", shard, got)
 				}
-				s.Forget(&c.addr, hashed)
+				s.Forget(c.addr, hashed)
 				if got := g.send(c, rtp); got != shard {
 					t.Errorf("another shard's Forget took the peer away: landed at %d", got)
 				}
-				s.Forget(&c.addr, shard)
+				s.Forget(c.addr, shard)
 				if got := g.send(c, rtp); got != hashed {
 					t.Errorf("landed at %d when forgotten, want the hash's %d", got, hashed)
 				}
@@ -174,8 +174,8 @@ func TestFullAndGone(t *testing.T) {
 		t.Errorf("a check for a shard that is not there landed at %d, want the hash's %d", got, hashedSecond)
 	}
 	other := (hashed + 1) % 4
-	s.Learn(&known.addr, other)
-	s.Learn(&second.addr, (hashedSecond+1)%4)
+	s.Learn(known.addr, other)
+	s.Learn(second.addr, (hashedSecond+1)%4)
 	if got := g.send(known, rtp); got != other {
 		t.Errorf("landed at %d, want %d", got, other)
 	}

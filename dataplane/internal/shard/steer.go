@@ -10,9 +10,9 @@ import (
 // its methods may cost a system call, and are safe for concurrent use.
 type Steerer interface {
 	// Learn says that what comes from remote belongs to a shard.
-	Learn(remote *pkt.Addr, shard int)
+	Learn(remote pkt.Addr, shard int)
 	// Forget ends that, unless another shard said the same since.
-	Forget(remote *pkt.Addr, shard int)
+	Forget(remote pkt.Addr, shard int)
 	// Close leaves datagrams to the kernel's hash.
 	Close()
 }
@@ -40,9 +40,9 @@ func (s *Shard) steer() (done bool) {
 			return true
 		}
 		if news.Here {
-			s.steerer.Learn(&news.Remote, s.index)
+			s.steerer.Learn(news.Remote, s.index)
 		} else {
-			s.steerer.Forget(&news.Remote, s.index)
+			s.steerer.Forget(news.Remote, s.index)
 		}
 	}
 	return false

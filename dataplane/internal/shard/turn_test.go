@@ -1,0 +1,47 @@
+package shard
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"sluice/dataplane/clock"
+	"sluice/dataplane/engine"
+	"sluice/dataplane/internal/udp"
+	"sluice/dataplane/wire"
+)
+
+// A turn of the loop allocates nothing, with a datagram and without.
+func TestTurnAllocates(t *testing.T) {
+	socket, err := udp.Listen(netip.MustParseAddrPort("127.0.0.1:0"), udp.Options{ReceiveBuffer: 1 << 20, SendBuffer: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	epoch := time.Now().Add(-time.Second)
+	eng := engine.New(engine.Config{
+		Shards: 1, Sessions: 1, Streams: 1, NTPOrigin: clock.FromWall(epoch), Memory: func(n int) []byte { return make([]byte, n) },
+	}, engine.Settings{})
+	s, err := New(Config{Shards: 1, CPU: -1, Epoch: epoch, Engine: eng, Socket: socket, Tx: make([]byte, TxBytes)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	client, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), socket.Port())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	const rounds = 100
+	n := testing.AllocsPerRun(rounds, func() {
+		client.Write([]byte{0xff})
+		s.turn()
+		s.turn()
+	})
+	if n != 0 {
+		t.Errorf("%v allocations in two turns", n)
+	}
+	if got := eng.Counters.Drops[wire.DropUnknownProto]; got < rounds {
+		t.Errorf("%d datagrams came, of %d", got, rounds)
+	}
+}

@@ -34,6 +34,7 @@ type Bench struct {
 	http    *http.Client
 	hub     *hub
 	pubs    []*publisher
+	pacer   *pacer
 	joined  atomic.Int64 // viewers so far; they take the streams in turn
 	latency latencies
 }
@@ -80,22 +81,22 @@ func Open(ctx context.Context, t Target, media Media) (*Bench, error) {
 		return nil, err
 	}
 	media.Streams = max(media.Streams, 1)
-	b := &Bench{target: t, media: media, hub: h, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: stormJoins}}}
+	b := &Bench{target: t, media: media, hub: h, pacer: newPacer(), http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: stormJoins}}}
 	b.pubs = make([]*publisher, media.Streams)
 	err = each(parallelJoins, indices(media.Streams), func(i int) (err error) {
-		b.pubs[i], err = publish(ctx, b.http, h, t, t.whip(i, media.Streams), media)
+		b.pubs[i], err = publish(ctx, b.http, h, b.pacer, t, t.whip(i, media.Streams), media)
 		return err
 	})
 	// Nobody sends before all are in, so that many publishers do not keep the last ones out.
 	b.pubs = slices.DeleteFunc(b.pubs, func(p *publisher) bool { return p == nil })
 	for i, p := range b.pubs {
 		p.phase = media.period() * time.Duration(i) / time.Duration(len(b.pubs))
-		go p.run()
 	}
 	if err != nil {
 		b.Close(ctx)
 		return nil, err
 	}
+	b.pacer.start(slices.Clone(b.pubs))
 	return b, nil
 }
 
@@ -157,7 +158,7 @@ func (b *Bench) Join(ctx context.Context, full bool) (*Viewer, error) {
 
 // JoinAll adds viewers, of whom some are full, while the publishers hold still, and returns when all have media.
 func (b *Bench) JoinAll(ctx context.Context, n, full int) ([]*Viewer, error) {
-	if err := b.pause(); err != nil {
+	if err := b.pacer.pause(); err != nil {
 		return nil, err
 	}
 	viewers := make([]*Viewer, n)
@@ -167,7 +168,7 @@ func (b *Bench) JoinAll(ctx context.Context, n, full int) ([]*Viewer, error) {
 		viewers[i], err = b.Join(ctx, IsFull(i, full, n))
 		return err
 	})
-	b.resume()
+	b.pacer.resume()
 	viewers = slices.DeleteFunc(viewers, func(v *Viewer) bool { return v == nil })
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, mediaTimeout)
@@ -205,11 +206,8 @@ func (b *Bench) CloseIdle() { b.http.CloseIdleConnections() }
 
 // Close ends the publishers. Viewers must have left.
 func (b *Bench) Close(ctx context.Context) error {
-	for _, p := range b.pubs {
-		close(p.stop)
-	}
+	b.pacer.close()
 	err := each(parallelJoins, b.pubs, func(p *publisher) error {
-		<-p.done
 		b.hub.remove(p.conn)
 		return p.conn.Close(ctx)
 	})
@@ -270,7 +268,7 @@ const (
 
 // hold pauses the publishers and takes a mark when all is quiet. On success the publishers stay paused.
 func (b *Bench) hold(viewers []*Viewer) (mark, error) {
-	if err := b.pause(); err != nil {
+	if err := b.pacer.pause(); err != nil {
 		return mark{}, err
 	}
 	m, err := b.settle(viewers)
@@ -278,22 +276,9 @@ func (b *Bench) hold(viewers []*Viewer) (mark, error) {
 		m.usage, err = readUsage(b.target.PID)
 	}
 	if err != nil {
-		b.resume()
+		b.pacer.resume()
 	}
 	return m, err
-}
-
-// pause asks all publishers to hold still before it waits for the first one.
-func (b *Bench) pause() error {
-	for _, p := range b.pubs {
-		p.pausing.Store(true)
-	}
-	for _, p := range b.pubs {
-		if err := p.awaitPause(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // SetFPS changes the rate of frames, of those who published some before.
@@ -302,20 +287,14 @@ func (b *Bench) SetFPS(fps int) error {
 	if err := b.media.check(); err != nil {
 		return err
 	}
-	if err := b.pause(); err != nil {
+	if err := b.pacer.pause(); err != nil {
 		return err
 	}
 	for _, p := range b.pubs {
 		p.media.FPS = fps
 	}
-	b.resume()
+	b.pacer.resume()
 	return nil
-}
-
-func (b *Bench) resume() {
-	for _, p := range b.pubs {
-		p.resume()
-	}
 }
 
 func readUsage(pid int) (u usage, err error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -48,7 +47,7 @@ type stream struct {
 	original uint32  // RTP timestamp at time zero
 }
 
-// publisher sends one VP8 and one Opus stream on schedule, from a thread of its own.
+// publisher sends one VP8 and one Opus stream on schedule, when the pacer says so.
 type publisher struct {
 	media   Media
 	allKey  bool // every frame is a keyframe: nobody asks for one
@@ -56,18 +55,20 @@ type publisher struct {
 	streams [kinds]*stream
 	rtx     *stream
 	history history
-	wanted  chan uint16 // video sequence numbers that the server misses
+	out     [][]byte // protected packets of one chunk
 	picture uint16
+	key     bool // the frame that is being sent is one
 	wantKey atomic.Bool
-	phase   time.Duration // from the begin of a schedule to what is due first: cameras do not keep time with each other
-	late    atomic.Int64  // worst lateness of a packet against the schedule since the window began, ns
+	pacer   *pacer
+	late    atomic.Int64 // worst lateness of a packet against the schedule since the window began, ns
 
-	pausing atomic.Bool
-	paused  chan struct{}
-	resumed chan struct{}
-	stop    chan struct{}
-	done    chan struct{}
-	failure atomic.Pointer[error]
+	// of the schedule, CLOCK_MONOTONIC in ns
+	phase  time.Duration // from the begin of a schedule to what is due first: cameras do not keep time with each other
+	zero   int64         // where RTP timestamps begin
+	frame  int64         // when the first packet of the frame is due
+	part   int           // how many of its packets have left
+	sound  int64         // when the next audio packet is due
+	report int64         // when the next sender reports are
 
 	// owned by the hub
 	feedback Feedback
@@ -98,17 +99,14 @@ func dial(ctx context.Context, hc *http.Client, t Target, endpoint string, media
 	return client.Dial(ctx, hc, endpoint, o)
 }
 
-// publish connects; run sends.
-func publish(ctx context.Context, hc *http.Client, h *hub, t Target, endpoint string, media Media) (*publisher, error) {
+// publish connects; the pacer lets it send.
+func publish(ctx context.Context, hc *http.Client, h *hub, pace *pacer, t Target, endpoint string, media Media) (*publisher, error) {
 	ssrcs := &client.SSRCs{Audio: rand.Uint32(), Video: rand.Uint32(), RTX: rand.Uint32()}
 	conn, err := dial(ctx, hc, t, endpoint, media, client.Offer{Publish: ssrcs, MID: true, TWCC: true, TCP: t.TCPPublish})
 	if err != nil {
 		return nil, err
 	}
-	p := &publisher{
-		media: media, allKey: t.Bare, conn: conn, wanted: make(chan uint16, historySize),
-		paused: make(chan struct{}), resumed: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{}),
-	}
+	p := &publisher{media: media, allKey: t.Bare, conn: conn, pacer: pace}
 	twcc := new(uint16)
 	p.streams[audio] = newStream(audio, ssrcs.Audio, client.AudioPT, 48000, audioSize, "0")
 	p.streams[video] = newStream(video, ssrcs.Video, client.VideoPT, 90000, media.Size, "1")
@@ -143,157 +141,85 @@ func (p *publisher) sent() (n uint64) {
 	return n
 }
 
-// awaitPause returns, once pausing is set, when the frame that is being sent is out and no other one follows.
-func (p *publisher) awaitPause() error {
-	select {
-	case <-p.paused:
-		return nil
-	case <-p.done:
-		return p.err()
+// begin starts the schedule anew.
+func (p *publisher) begin(at int64) {
+	p.frame = at + int64(p.phase)
+	p.part = 0
+	p.sound = p.frame
+	if p.media.FPS == 0 {
+		p.frame = never
+	}
+	if p.media.Silent {
+		p.sound = never
 	}
 }
 
-// resume starts the schedule anew from now.
-func (p *publisher) resume() {
-	p.pausing.Store(false)
-	select {
-	case p.resumed <- struct{}{}:
-	case <-p.done:
+// due is when the publisher sends next.
+func (p *publisher) due() int64 { return min(p.frameDue(), p.sound) }
+
+// frameDue is when the next packet of the frame leaves.
+func (p *publisher) frameDue() int64 {
+	if p.part == 0 {
+		return p.frame
 	}
+	return p.frame + int64(p.part)*int64(p.media.Spread)/int64(p.media.PPF)
 }
 
-func (p *publisher) err() error {
-	if err := p.failure.Load(); err != nil {
-		return *err
+// send sends what is due: an audio packet, or what leaves together of a frame; each second sender reports before it.
+func (p *publisher) send() error {
+	due := p.due()
+	p.noteLateness(due)
+	if due >= p.report {
+		p.report = due + int64(reportEvery)
+		if err := p.sendReports(due - p.zero); err != nil {
+			return err
+		}
+	}
+	if p.sound == due {
+		p.sound += int64(audioPeriod)
+		return p.sendAudio(due - p.zero)
+	}
+	return p.sendVideo()
+}
+
+// sendVideo sends the next packet of a paced frame, or a whole frame in one burst.
+func (p *publisher) sendVideo() error {
+	if p.part == 0 {
+		p.key = p.wantKey.Swap(false) || p.allKey
+		p.picture++
+	}
+	n := p.media.PPF
+	if p.media.Spread > 0 {
+		n = 1
+	}
+	if err := p.sendChunk(p.part, n); err != nil {
+		return err
+	}
+	p.part += n
+	if p.part == p.media.PPF {
+		p.part = 0
+		p.frame += int64(time.Second) / int64(p.media.FPS)
 	}
 	return nil
 }
 
-func (p *publisher) run() {
-	defer close(p.done)
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := p.schedule(); err != nil {
-		p.failure.Store(&err)
-	}
-}
-
-// schedule sends until it is stopped: a frame every 1/FPS, audio every 20 ms, sender reports every second.
-func (p *publisher) schedule() error {
-	zero := now(unix.CLOCK_MONOTONIC)
-	frame, sound := p.begin(zero)
-	report := zero + int64(reportEvery)
-	for {
-		sleepUntil(min(frame, sound))
-		select {
-		case <-p.stop:
-			return nil
-		default:
-		}
-		if err := p.retransmitWanted(); err != nil {
-			return err
-		}
-		if p.pausing.Load() {
-			if resumed, err := p.rest(); !resumed {
-				return err
-			}
-			frame, sound = p.begin(now(unix.CLOCK_MONOTONIC))
-		}
-		if due := min(frame, sound); due >= report {
-			report = due + int64(reportEvery)
-			if err := p.sendReports(due - zero); err != nil {
-				return err
-			}
-		}
-		if sound <= frame {
-			if err := p.sendAudio(sound, zero); err != nil {
-				return err
-			}
-			sound += int64(audioPeriod)
-			continue
-		}
-		next, err := p.sendFrame(frame, zero, &sound)
-		if err != nil {
-			return err
-		}
-		frame = next
-	}
-}
-
-// begin is when the first frame and the first audio packet of a schedule are due.
-func (p *publisher) begin(at int64) (frame, sound int64) {
-	frame = at + int64(p.phase)
-	sound = frame
-	if p.media.FPS == 0 {
-		frame = never
-	}
-	if p.media.Silent {
-		sound = never
-	}
-	return frame, sound
-}
-
-// rest waits for resume and retransmits meanwhile; it is false when the publisher was stopped or failed instead.
-func (p *publisher) rest() (bool, error) {
-	select {
-	case p.paused <- struct{}{}:
-	case <-p.stop:
-		return false, nil
-	}
-	for {
-		select {
-		case <-p.resumed:
-			return true, nil
-		case <-p.stop:
-			return false, nil
-		case seq := <-p.wanted:
-			if err := p.retransmit(seq); err != nil {
-				return false, err
-			}
-		}
-	}
-}
-
-// sendFrame sends the frame that is due at a time, in one burst or spread, audio in between when it is due, and returns when the
-// next frame is due.
-func (p *publisher) sendFrame(at, zero int64, sound *int64) (next int64, err error) {
-	key := p.wantKey.Swap(false) || p.allKey
-	p.picture++
-	chunk := p.media.PPF
-	if p.media.Spread > 0 {
-		chunk = 1
-	}
-	for i := 0; i < p.media.PPF; i += chunk {
-		due := at + int64(i)*int64(p.media.Spread)/int64(p.media.PPF)
-		for ; *sound < due; *sound += int64(audioPeriod) {
-			sleepUntil(*sound)
-			if err := p.sendAudio(*sound, zero); err != nil {
-				return 0, err
-			}
-		}
-		sleepUntil(due)
-		p.noteLateness(due)
-		if err := p.sendChunk(i, chunk, at-zero, key); err != nil {
-			return 0, err
-		}
-	}
-	return at + int64(time.Second)/int64(p.media.FPS), nil
-}
-
 // sendChunk prepares and protects packets first to first+n of a frame and lets them go in one system call.
-func (p *publisher) sendChunk(first, n int, elapsed int64, key bool) error {
+func (p *publisher) sendChunk(first, n int) error {
 	s := p.streams[video]
 	stamp := now(unix.CLOCK_REALTIME)
-	out := make([][]byte, n)
+	for len(p.out) < n {
+		p.out = append(p.out, nil)
+	}
+	out := p.out[:n]
 	for j := range out {
 		i := first + j
-		packet, payload, err := s.packet(elapsed, i == p.media.PPF-1)
+		packet := p.history.room(s.header.SequenceNumber+1, s.size)
+		payload, err := s.packet(packet, p.frame-p.zero, i == p.media.PPF-1)
 		if err != nil {
 			return err
 		}
-		vp8Payload(payload, p.picture, i == 0, key, marker{video, s.sent.Load(), stamp})
-		p.history.put(s.header.SequenceNumber, packet)
-		if out[j], err = p.protect(s, packet); err != nil {
+		vp8Payload(payload, p.picture, i == 0, p.key, marker{video, s.sent.Load(), stamp})
+		if out[j], err = p.protect(s, out[j], packet); err != nil {
 			return err
 		}
 	}
@@ -303,10 +229,10 @@ func (p *publisher) sendChunk(first, n int, elapsed int64, key bool) error {
 	return p.conn.SendBatch(out)
 }
 
-func (p *publisher) sendAudio(at, zero int64) error {
-	p.noteLateness(at)
+func (p *publisher) sendAudio(elapsed int64) error {
 	s := p.streams[audio]
-	packet, payload, err := s.packet(at-zero, false)
+	packet := make([]byte, s.size)
+	payload, err := s.packet(packet, elapsed, false)
 	if err != nil {
 		return err
 	}
@@ -315,7 +241,7 @@ func (p *publisher) sendAudio(at, zero int64) error {
 	}
 	payload[0] = tocByte
 	marker{audio, s.sent.Load(), now(unix.CLOCK_REALTIME)}.put(payload[1:])
-	protected, err := p.protect(s, packet)
+	protected, err := p.protect(s, nil, packet)
 	if err != nil {
 		return err
 	}
@@ -326,18 +252,17 @@ func (p *publisher) noteLateness(due int64) {
 	p.late.Store(max(p.late.Load(), now(unix.CLOCK_MONOTONIC)-due))
 }
 
-// packet marshals the next header of the stream in front of room for the payload.
-func (s *stream) packet(elapsed int64, last bool) (packet, payload []byte, err error) {
+// packet marshals the next header of the stream into a packet, and returns the room for the payload behind it.
+func (s *stream) packet(packet []byte, elapsed int64, last bool) (payload []byte, err error) {
 	h := &s.header
 	h.Marker = last
 	h.Timestamp = s.timestamp(elapsed)
 	h.SequenceNumber++
 	if err := s.extensions(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	packet = make([]byte, s.size)
 	n, err := h.MarshalTo(packet)
-	return packet, packet[n:], err
+	return packet[n:], err
 }
 
 func (s *stream) extensions() error {
@@ -358,10 +283,11 @@ func (s *stream) timestamp(elapsed int64) uint32 {
 	return s.original + uint32(uint64(elapsed)*s.clock/uint64(time.Second))
 }
 
-func (p *publisher) protect(s *stream, packet []byte) ([]byte, error) {
+// protect seals a packet of a stream into a buffer, which grows if need be.
+func (p *publisher) protect(s *stream, buffer, packet []byte) ([]byte, error) {
 	s.sent.Add(1)
 	s.octets += uint32(len(packet) - s.header.MarshalSize())
-	return p.conn.Out.EncryptRTP(nil, packet, &s.header)
+	return p.conn.Out.EncryptRTP(buffer, packet, &s.header)
 }
 
 // sendReports sends a sender report for each stream (RFC 3550 section 6.4.1).
@@ -421,15 +347,3 @@ func (p *publisher) rtcp(b []byte) {
 }
 
 func (p *publisher) ended(reason string) { p.closed = reason }
-
-func now(clock int32) int64 {
-	var ts unix.Timespec
-	unix.ClockGettime(clock, &ts)
-	return ts.Nano()
-}
-
-func sleepUntil(monotonic int64) {
-	ts := unix.NsecToTimespec(monotonic)
-	for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &ts, nil) == unix.EINTR {
-	}
-}

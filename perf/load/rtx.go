@@ -7,13 +7,20 @@ import (
 	"github.com/pion/rtp"
 )
 
-// historySize is how many video packets a publisher can send again: about 4 s of them.
-const historySize = 1024
+// historySize is how many video packets a publisher can send again: about 2 s of them.
+const historySize = 512
 
 // history keeps the last packets of a stream in the clear.
 type history [historySize][]byte
 
-func (h *history) put(seq uint16, packet []byte) { h[seq%historySize] = packet }
+// room returns the place for a packet, in that of one too old.
+func (h *history) room(seq uint16, size int) []byte {
+	slot := &h[seq%historySize]
+	if len(*slot) != size {
+		*slot = make([]byte, size)
+	}
+	return *slot
+}
 
 // get returns the header and the payload of a packet; false when it is no longer there.
 func (h *history) get(seq uint16) (header rtp.Header, payload []byte, ok bool) {
@@ -25,31 +32,14 @@ func (h *history) get(seq uint16) (header rtp.Header, payload []byte, ok bool) {
 	return header, packet[n:], err == nil && header.SequenceNumber == seq
 }
 
-// want notes what a NACK asks for. What does not fit is forgotten: the server asks again.
+// want notes what a NACK asks for.
 func (p *publisher) want(nack *rtcp.TransportLayerNack) {
 	if nack.MediaSSRC != p.streams[video].header.SSRC || !p.conn.Answer.RTX {
 		return
 	}
 	for _, pair := range nack.Nacks {
 		for _, seq := range pair.PacketList() {
-			select {
-			case p.wanted <- seq:
-			default:
-			}
-		}
-	}
-}
-
-// retransmitWanted sends again what was asked for since the last time.
-func (p *publisher) retransmitWanted() error {
-	for {
-		select {
-		case seq := <-p.wanted:
-			if err := p.retransmit(seq); err != nil {
-				return err
-			}
-		default:
-			return nil
+			p.pacer.want(p, seq)
 		}
 	}
 }
@@ -64,7 +54,7 @@ func (p *publisher) retransmit(seq uint16) error {
 	if err != nil {
 		return err
 	}
-	protected, err := p.protect(p.rtx, packet)
+	protected, err := p.protect(p.rtx, nil, packet)
 	if err != nil {
 		return err
 	}

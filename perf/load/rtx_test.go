@@ -15,13 +15,13 @@ func TestRetransmission(t *testing.T) {
 	rtx := newStream(video, 2, client.RTXPT, 90000, 0, "1")
 	original.twcc, rtx.twcc = twcc, twcc
 	var h history
-	packet, payload, err := original.packet(123, true)
+	packet := h.room(original.header.SequenceNumber+1, 200)
+	payload, err := original.packet(packet, 123, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	vp8Payload(payload, 1, true, true, marker{video, 9, 10})
 	seq := original.header.SequenceNumber
-	h.put(seq, packet)
 
 	header, stored, ok := h.get(seq)
 	if !ok || !bytes.Equal(stored, payload) {
@@ -55,12 +55,13 @@ func TestHistoryForgets(t *testing.T) {
 	if _, _, ok := h.get(7); ok {
 		t.Fatal("an empty history has packets")
 	}
-	packet, _, err := s.packet(0, false)
-	if err != nil {
+	if _, err := s.packet(h.room(s.header.SequenceNumber+1, 200), 0, false); err != nil {
 		t.Fatal(err)
 	}
 	seq := s.header.SequenceNumber
-	h.put(seq, packet)
+	if _, _, ok := h.get(seq); !ok {
+		t.Fatal("a packet is forgotten at once")
+	}
 	if _, _, ok := h.get(seq - historySize); ok {
 		t.Fatal("got another packet than the one asked for")
 	}

@@ -157,7 +157,7 @@ func (s *session) joinParallel(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.bench.resume()
+	defer s.bench.pacer.resume()
 	if err := s.joinRest(ctx, parallelJoins); err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func (b *Bench) Begin(viewers []*Viewer) (*Window, error) {
 	if b.target.PID != 0 {
 		w.events, _ = proc.OpenCounters(b.target.PID) // an error means that there are none
 	}
-	b.resume()
+	b.pacer.resume()
 	return w, nil
 }
 
@@ -100,7 +100,7 @@ func (w *Window) End() (Counts, error) {
 	if err != nil {
 		return Counts{}, err
 	}
-	defer w.bench.resume()
+	defer w.bench.pacer.resume()
 	counts := after.since(w.before, w.viewers)
 	counts.Seconds = seconds
 	for _, p := range w.bench.pubs {

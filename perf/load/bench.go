@@ -52,6 +52,8 @@ type Target struct {
 	TCPPublish bool   // publishers do
 	Bare       bool   // the server is a yardstick
 	Drop       Drop   // discards media on its way; nil: it arrives
+
+	Inside func() (Buckets, error) // what the server says of latency since it started; nil: nothing
 }
 
 // Drop discards RTP to chosen addresses on its way to them, and counts it (lab.Lab, drop.Drop).

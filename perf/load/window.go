@@ -25,6 +25,8 @@ type Counts struct {
 	Late           float64 `json:"late_ms"`         // how late a packet left the publisher at worst
 	Frames         Frames  `json:"frames"`
 	Latency        Latency `json:"latency"`
+	InsideP50      float64 `json:"inside_p50_ms"` // of packets to all viewers, in the server alone (Buckets); 0 where it does not tell
+	InsideP99      float64 `json:"inside_p99_ms"` //
 
 	CPUSeconds   float64 `json:"cpu_seconds"`  // of the server, until the last packet had arrived
 	Cycles       uint64  `json:"cycles"`       // the same, 0 where the machine has no counters
@@ -68,6 +70,7 @@ type Window struct {
 	bench   *Bench
 	viewers []*Viewer
 	before  mark
+	inside  Buckets
 	start   time.Time
 	events  *proc.Counters // nil where the machine has none
 }
@@ -78,11 +81,18 @@ func (b *Bench) Begin(viewers []*Viewer) (*Window, error) {
 	if err != nil {
 		return nil, err
 	}
+	inside, err := b.inside()
+	if err != nil {
+		return nil, err
+	}
+	if before.usage, err = readUsage(b.target.PID); err != nil { // again: the server has just answered us
+		return nil, err
+	}
 	b.hub.locked(func() { b.latency = latencies{measuring: true} })
 	for _, p := range b.pubs {
 		p.late.Store(0)
 	}
-	w := &Window{bench: b, viewers: viewers, before: before, start: time.Now()}
+	w := &Window{bench: b, viewers: viewers, before: before, inside: inside, start: time.Now()}
 	if b.target.PID != 0 {
 		w.events, _ = proc.OpenCounters(b.target.PID) // an error means that there are none
 	}
@@ -112,6 +122,12 @@ func (w *Window) End() (Counts, error) {
 			return counts, err
 		}
 	}
+	inside, err := w.bench.inside()
+	if err != nil {
+		return counts, err
+	}
+	inside = inside.since(w.inside)
+	counts.InsideP50, counts.InsideP99 = inside.quantile(0.5), inside.quantile(0.99)
 	w.bench.hub.locked(func() {
 		w.bench.latency.measuring = false
 		counts.Latency = w.bench.latency.hist.summary()
@@ -145,6 +161,7 @@ func (b *Bench) measure(window func() (Counts, error)) (Counts, error) {
 	defer b.target.Drop.Remove(lab.Sampled)
 	c, err := window()
 	c.Latency, c.Frames = passing.Latency, passing.Frames
+	c.InsideP50, c.InsideP99 = passing.InsideP50, passing.InsideP99
 	c.Lost += passing.Lost
 	c.Due += passing.Due
 	c.Duplicates, c.Reordered, c.Corrupt = passing.Duplicates, passing.Reordered, passing.Corrupt

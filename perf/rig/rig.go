@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -212,6 +213,9 @@ func (s *Server) Target(stream string) load.Target {
 	if s.lab != nil {
 		t.Drop = s.lab // only when there is one: a nil pointer in an interface is not nil
 	}
+	if s.admin != "" {
+		t.Inside = s.inside
+	}
 	return t
 }
 
@@ -301,6 +305,32 @@ func (s *Server) scrape(ctx context.Context) error {
 		return fmt.Errorf("/metrics: status %d", resp.StatusCode)
 	}
 	return nil
+}
+
+// inside reads the latency of all shards from /picture.
+func (s *Server) inside() (all load.Buckets, err error) {
+	resp, err := http.Get("http://" + s.admin + "/picture")
+	if err != nil {
+		return all, err
+	}
+	defer resp.Body.Close()
+	var picture struct {
+		Edges  []int `json:"edges_us"`
+		Shards []struct{ Latency []uint64 }
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&picture); err != nil {
+		return all, fmt.Errorf("/picture: %w", err)
+	}
+	all = load.Buckets{Edges: picture.Edges, Counts: make([]uint64, len(picture.Edges)+1)}
+	for i, shard := range picture.Shards {
+		if len(shard.Latency) != len(all.Counts) {
+			return all, fmt.Errorf("/picture: shard %d has %d buckets, want %d", i, len(shard.Latency), len(all.Counts))
+		}
+		for j, n := range shard.Latency {
+			all.Counts[j] += n
+		}
+	}
+	return all, nil
 }
 
 // Goroutines reads the go_goroutines metric; it is 0 for a server that has no admin listener.

@@ -43,20 +43,31 @@ func New() (*Poller, error) {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	p := &Poller{epoll: epoll, event: event}
-	if err := p.add(event, unix.EPOLLIN); err != nil {
+	if err := p.Add(event); err != nil {
 		p.Close()
 		return nil, err
 	}
 	return p, nil
 }
 
-// Add watches a socket for both directions, edge-triggered: the owner reads and
-// writes until EAGAIN before it waits again.
-func (p *Poller) Add(fd int) error { return p.add(fd, unix.EPOLLIN|unix.EPOLLOUT) }
+// Add watches a socket for what comes, edge-triggered: the owner reads until
+// EAGAIN before it waits again.
+func (p *Poller) Add(fd int) error { return p.control(unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN) }
 
-func (p *Poller) add(fd int, events uint32) error {
+// AwaitRoom has an added socket watched for room too, or not any more: to be
+// asked for while a write of all got EAGAIN. At any other time each packet that
+// left the device would be an edge, and end a sleep for nothing.
+func (p *Poller) AwaitRoom(fd int, wanted bool) {
+	events := uint32(unix.EPOLLIN)
+	if wanted {
+		events |= unix.EPOLLOUT // what has become free before this is an edge as well (fs/eventpoll.c, ep_modify)
+	}
+	_ = p.control(unix.EPOLL_CTL_MOD, fd, events) // a socket that was added can be changed
+}
+
+func (p *Poller) control(op, fd int, events uint32) error {
 	ev := unix.EpollEvent{Events: events | unix.EPOLLET, Fd: int32(fd)}
-	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+	if err := unix.EpollCtl(p.epoll, op, fd, &ev); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
 	return nil

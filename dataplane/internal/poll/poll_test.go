@@ -196,7 +196,6 @@ func TestSocketsWake(t *testing.T) {
 		t.Fatal(err)
 	}
 	idle := func() bool { return true }
-	p.Sleep(forever, idle) // a new socket can be written to
 	for range 3 {
 		if _, err := unix.Write(pair[1], []byte("x")); err != nil {
 			t.Fatal(err)
@@ -227,8 +226,8 @@ func TestReady(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, edge := range []func(){
-		func() {}, // a new socket can be written to
 		func() { unix.Write(pair[1], []byte("x")) },
+		func() { p.AwaitRoom(pair[0], true) }, // and there is some
 		func() { p.Sleep(forever, func() bool { p.Wake(); return false }) },
 	} {
 		edge()
@@ -237,6 +236,47 @@ func TestReady(t *testing.T) {
 		}
 		if p.Ready() {
 			t.Error("an edge is told twice")
+		}
+	}
+}
+
+// Room in a socket is told from when it is asked for, that which came before too.
+func TestRoom(t *testing.T) {
+	p := newPoller(t)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	if err := p.Add(pair[0]); err != nil {
+		t.Fatal(err)
+	}
+	fill := func() {
+		for _, err := unix.Write(pair[0], []byte("x")); err != unix.EAGAIN; _, err = unix.Write(pair[0], []byte("x")) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	empty := func() {
+		for _, err := unix.Read(pair[1], make([]byte, 1)); err == nil; _, err = unix.Read(pair[1], make([]byte, 1)) {
+		}
+	}
+	for _, step := range []struct {
+		what  string
+		do    func()
+		ready bool
+	}{
+		{"not asked for", func() { fill(); empty() }, false},
+		{"there is none", func() { fill(); p.AwaitRoom(pair[0], true) }, false},
+		{"there is some now", empty, true},
+		{"there was some already", func() { p.AwaitRoom(pair[0], false); fill(); empty(); p.AwaitRoom(pair[0], true) }, true},
+		{"not asked for any more", func() { p.AwaitRoom(pair[0], false); fill(); empty() }, false},
+	} {
+		step.do()
+		if ready := p.Ready(); ready != step.ready {
+			t.Errorf("%s: ready is %v", step.what, ready)
 		}
 	}
 }

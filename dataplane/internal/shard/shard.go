@@ -467,7 +467,11 @@ func (s *Shard) transmit() {
 		}
 		s.engine.Counters.Drops[wire.DropTransmit] += uint64(dropped)
 		now := s.lap(engine.StageSend)
-		if s.unsent = !done; s.unsent {
+		if s.unsent == done { // it was not full and is, or the other way round
+			s.unsent = !done
+			s.poller.AwaitRoom(s.socket.FD(), s.unsent)
+		}
+		if s.unsent {
 			return
 		}
 		s.engine.HandleSent(now)

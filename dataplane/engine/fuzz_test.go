@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -39,6 +40,8 @@ type fuzzPeer struct {
 	rtcp  uint32
 	path  pkt.Path
 	ufrag string
+	add   msg.AddSession
+	moved *msg.SessionID // what it was before it moved to where its checks land
 }
 
 const fuzzRoute = msg.RouteID(9)
@@ -70,7 +73,7 @@ func (f *fuzzer) step() {
 	case 0:
 		f.join(i, p)
 	case 1:
-		f.command(p, msg.RemoveSession{ID: p.id})
+		f.remove(p)
 		p.there = false
 	case 2:
 		if p.there && !p.keyed {
@@ -176,10 +179,36 @@ func (f *fuzzer) command(p *fuzzPeer, c msg.Command) {
 	f.engines[p.id.Shard()].HandleCommand(f.now, c)
 }
 
+// remove ends a session, and that its checks are passed on from where it was.
+func (f *fuzzer) remove(p *fuzzPeer) {
+	f.command(p, msg.RemoveSession{ID: p.id})
+	if p.moved != nil {
+		f.engines[p.moved.Shard()].HandleCommand(f.now, msg.ForwardChecks{Ufrag: p.add.Ufrag, Shard: p.moved.Shard()})
+		p.moved = nil
+	}
+}
+
+// landed answers as the control plane does: a publisher begins anew where its checks
+// land, or the script leaves it where it is.
+func (f *fuzzer) landed(ev msg.Landed) {
+	to := ev.ID.Shard()
+	at := slices.IndexFunc(f.peers[:], func(p fuzzPeer) bool { return p.there && p.id == ev.ID })
+	if p := &f.peers[max(at, 0)]; at >= 0 && !p.keyed && p.moved == nil && f.byte()&1 == 0 {
+		f.command(p, msg.RemoveSession{ID: p.id})
+		to, p.moved = ev.Shard, &ev.ID
+		f.serial++
+		p.id = msg.NewSessionID(to, f.serial)
+		p.add.ID = p.id
+		f.command(p, p.add)
+		f.engines[ev.ID.Shard()].HandleCommand(f.now, msg.ForwardChecks{Ufrag: p.add.Ufrag, Shard: to})
+	}
+	f.engines[to].HandleCommand(f.now, msg.TakeCheck{Check: ev.Check})
+}
+
 // join makes a session: an even one publishes, an odd one watches.
 func (f *fuzzer) join(i int, p *fuzzPeer) {
 	if p.there {
-		f.command(p, msg.RemoveSession{ID: p.id})
+		f.remove(p)
 	}
 	f.serial++
 	shard := int(f.byte()) % 2
@@ -204,6 +233,7 @@ func (f *fuzzer) join(i int, p *fuzzPeer) {
 			{Route: fuzzRoute + 1, Kind: msg.Audio, ClockRate: 48000, MID: "1", PT: 111, SSRC: 3, ExtIDs: ids, Feedback: feedback},
 		}
 	}
+	p.add = add
 	f.command(p, add)
 }
 
@@ -265,6 +295,9 @@ func (f *fuzzer) drain() {
 				f.engines[1-i].HandleRelay(f.now, i, &m)
 			}
 			for ev := msg.Event(nil); e.PollEvent(&ev); {
+				if ev, ok := ev.(msg.Landed); ok {
+					f.landed(ev)
+				}
 			}
 			for a := (pkt.Addr{}); e.PollHangup(&a); {
 			}
@@ -299,6 +332,8 @@ func FuzzEngine(f *testing.F) {
 	f.Add(append(bytes.Clone(joined), byTCP...))
 	f.Add(bytes.Join([][]byte{joined, around(1, 4, 0), around(1, 0, 5), check, video, around(0, 5, 1), {0x03, 1}, video, around(0, 5, 0), later, video}, nil))
 	f.Add(bytes.Join([][]byte{{0x00, 0, 0, 0x10, 0, 1, 0x03, 0}, video, audio, report, {0x02, 0}, check, {0x12, 0}, around(0, 6, 3), video, around(1, 7, 3), later, video, around(0, 6, 4), video, nack}, nil))
+	moves := []byte{0x00, 0, 0, 0x10, 0, 1, 0x03, 1, 0, 0x13, 1, 0x02, 0, 0x12, 0} // a publisher whose first check lands elsewhere
+	f.Add(bytes.Join([][]byte{moves, video, audio, later, {0x03, 0}, around(0, 4, 0), {0x03, 1}, video, later, {0x01, 0}, {0x00, 0, 1, 0x03, 0, 1}, video}, nil))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		if len(script) > 4096 {
 			return
@@ -316,7 +351,7 @@ func FuzzEngine(f *testing.F) {
 		}
 		for i := range z.peers {
 			if z.peers[i].there {
-				z.command(&z.peers[i], msg.RemoveSession{ID: z.peers[i].id})
+				z.remove(&z.peers[i])
 			}
 		}
 		z.drain()

@@ -131,7 +131,7 @@ var (
 			them and a test at start found that they give what the standard library gives. Sessions keep what they began with.`,
 	})
 	spinAttr = Attrs.Int(attr.Decl{
-		Path: "dataplane/spin_us", Unit: "us", Mode: attr.RW, Min: 0, Max: 10000, Default: "0", Since: "0.1",
+		Path: "dataplane/spin_us", Unit: "us", Mode: attr.RW, Min: 0, Max: 100_000, Default: "0", Since: "0.1",
 		Doc: `How long a shard asks for work before it sleeps. Waking a sleeping CPU takes tens of microseconds, which every packet
 			that meets it awake saves. It asks only while packets come within that time of each other; loop_seconds, stage spin, is what it costs.`,
 	})

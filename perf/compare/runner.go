@@ -165,7 +165,7 @@ func (r *runner) start(ctx context.Context, s scenario.Scenario, a scenario.Arm,
 	if k.Name == "sluice" {
 		args = append(args[:len(args):len(args)], r.sluiceArgs...)
 	}
-	place := rig.Place{}
+	place := rig.Place{Apart: a.Apart}
 	if s.Setup == scenario.Transmit {
 		place.Lab = r.lab
 	}

@@ -161,7 +161,6 @@ func (b *Bench) measure(window func() (Counts, error)) (Counts, error) {
 	defer b.target.Drop.Remove(lab.Sampled)
 	c, err := window()
 	c.Latency, c.Frames = passing.Latency, passing.Frames
-	c.InsideP50, c.InsideP99 = passing.InsideP50, passing.InsideP99
 	c.Lost += passing.Lost
 	c.Due += passing.Due
 	c.Duplicates, c.Reordered, c.Corrupt = passing.Duplicates, passing.Reordered, passing.Corrupt

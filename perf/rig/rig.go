@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -135,7 +136,10 @@ func (k Kind) Build(ctx context.Context) error {
 func (k Kind) Optional() bool { return k.libs != nil || k.installed != "" }
 
 // Place is where a server runs: on loopback when Lab is nil.
-type Place struct{ Lab *lab.Lab }
+type Place struct {
+	Lab   *lab.Lab
+	Apart bool // on a processor that nothing of ours uses (proc.Apart); not for one that is installed
+}
 
 // addrs are free on loopback; a lab is empty, so any port is.
 func (p Place) addrs() (a addrs, err error) {
@@ -182,11 +186,17 @@ func (k Kind) Start(ctx context.Context, place Place, log io.Writer, extra ...st
 		return nil, err
 	}
 	command := append([]string{k.binary()}, k.args(a)...)
-	p, err := proc.Start(ctx, place.within(), a.http, log, append(command, extra...)...)
-	if err != nil {
-		return nil, err
+	within, together := place.within(), func() error { return nil }
+	if place.Apart {
+		if within, together, err = proc.Apart(within); err != nil {
+			return nil, err
+		}
 	}
-	s := &Server{Server: p, kind: k, http: a.http, lab: place.Lab}
+	p, err := proc.Start(ctx, within, a.http, log, append(command, extra...)...)
+	if err != nil {
+		return nil, errors.Join(err, together())
+	}
+	s := &Server{Server: p, kind: k, http: a.http, lab: place.Lab, closing: func() { together() }}
 	if k.admin {
 		s.admin = a.admin
 	}

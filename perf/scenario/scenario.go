@@ -39,6 +39,7 @@ type Arm struct {
 	Args   []string // further arguments of the server
 	CM     bool     // with AES128_CM_HMAC_SHA1_80 instead of AEAD_AES_128_GCM
 	TCP    bool     // viewers come by ICE-TCP
+	Apart  bool     // on a processor of its own
 
 	Scrape time.Duration // how often the server's metrics are read meanwhile; 0 for never
 }
@@ -63,6 +64,7 @@ var (
 	sluice   = Arm{Name: "sluice", Server: "sluice"}
 	baseline = Arm{Name: "baseline", Server: "baseline"}
 	janus    = Arm{Name: "janus", Server: "janus"}
+	floor    = Arm{Name: "floor", Server: "floor"}
 )
 
 // set is Sluice with attributes, each PATH=VALUE.
@@ -72,6 +74,14 @@ func set(name string, attributes ...string) Arm {
 		a.Args = append(a.Args, "--set", s)
 	}
 	return a
+}
+
+// apart puts arms on a processor of their own.
+func apart(arms ...Arm) []Arm {
+	for i := range arms {
+		arms[i].Apart = true
+	}
+	return arms
 }
 
 // scraped is Sluice whose metrics are read.
@@ -198,8 +208,12 @@ func variants() []Scenario {
 			}, yardsticks(steady.Media)...),
 		},
 		{
-			Name: "spin", About: "latency of few viewers with and without spinning", Setup: Loopback, Plan: few,
-			Arms: against(few, sluice, set("spin 200 us", "dataplane/spin_us=200")),
+			Name: "spin", About: "latency of few viewers in a server that spins, on a processor of its own", Setup: Transmit,
+			Plan: plan(frames(30, 8), 10), Arms: apart(sluice, set("spin 50 ms", "dataplane/spin_us=50000"), floor),
+		},
+		{
+			Name: "spin-audio", About: "the same of audio alone", Setup: Transmit,
+			Plan: plan(load.Media{}, 10), Arms: apart(sluice, set("spin 50 ms", "dataplane/spin_us=50000"), floor),
 		},
 		{
 			Name: "ciphers", About: "GCM and CM, transmit side", Setup: Transmit, Plan: steady,

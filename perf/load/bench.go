@@ -53,7 +53,7 @@ type Target struct {
 	Bare       bool   // the server is a yardstick
 	Drop       Drop   // discards media on its way; nil: it arrives
 
-	Inside func() (Buckets, error) // what the server says of latency since it started; nil: nothing
+	Inside func() (Inside, error) // what the server tells of itself; nil: nothing
 }
 
 // Drop discards RTP to chosen addresses on its way to them, and counts it (lab.Lab, drop.Drop).

@@ -1,5 +1,13 @@
 package load
 
+import "time"
+
+// Inside is what a server tells of itself since it started.
+type Inside struct {
+	Latency Buckets
+	Work    time.Duration // what its loops took, sleeping and being woken apart
+}
+
 // Buckets is how long packets took inside a server, as it tells itself: from the kernel's receive stamp to the return of the call
 // that sent them, once for each viewer.
 type Buckets struct {
@@ -41,9 +49,9 @@ func (b Buckets) quantile(q float64) float64 {
 }
 
 // inside reads the target's own figures; none when it does not tell.
-func (b *Bench) inside() (Buckets, error) {
+func (b *Bench) inside() (Inside, error) {
 	if b.target.Inside == nil {
-		return Buckets{}, nil
+		return Inside{}, nil
 	}
 	return b.target.Inside()
 }

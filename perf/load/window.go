@@ -27,6 +27,7 @@ type Counts struct {
 	Latency        Latency `json:"latency"`
 	InsideP50      float64 `json:"inside_p50_ms"` // of packets to all viewers, in the server alone (Buckets); 0 where it does not tell
 	InsideP99      float64 `json:"inside_p99_ms"` //
+	WorkSeconds    float64 `json:"work_seconds"`  // of its loops (Inside.Work)
 
 	CPUSeconds   float64 `json:"cpu_seconds"`  // of the server, until the last packet had arrived
 	Cycles       uint64  `json:"cycles"`       // the same, 0 where the machine has no counters
@@ -70,7 +71,7 @@ type Window struct {
 	bench   *Bench
 	viewers []*Viewer
 	before  mark
-	inside  Buckets
+	inside  Inside
 	start   time.Time
 	events  *proc.Counters // nil where the machine has none
 }
@@ -126,8 +127,9 @@ func (w *Window) End() (Counts, error) {
 	if err != nil {
 		return counts, err
 	}
-	inside = inside.since(w.inside)
-	counts.InsideP50, counts.InsideP99 = inside.quantile(0.5), inside.quantile(0.99)
+	latency := inside.Latency.since(w.inside.Latency)
+	counts.InsideP50, counts.InsideP99 = latency.quantile(0.5), latency.quantile(0.99)
+	counts.WorkSeconds = (inside.Work - w.inside.Work).Seconds()
 	w.bench.hub.locked(func() {
 		w.bench.latency.measuring = false
 		counts.Latency = w.bench.latency.hist.summary()

@@ -317,8 +317,8 @@ func (s *Server) scrape(ctx context.Context) error {
 	return nil
 }
 
-// inside reads the latency of all shards from /picture.
-func (s *Server) inside() (all load.Buckets, err error) {
+// inside reads what all shards together tell in /picture.
+func (s *Server) inside() (all load.Inside, err error) {
 	resp, err := http.Get("http://" + s.admin + "/picture")
 	if err != nil {
 		return all, err
@@ -326,18 +326,26 @@ func (s *Server) inside() (all load.Buckets, err error) {
 	defer resp.Body.Close()
 	var picture struct {
 		Edges  []int `json:"edges_us"`
-		Shards []struct{ Latency []uint64 }
+		Shards []struct {
+			Latency []uint64
+			Stages  map[string]float64 `json:"stage_seconds"`
+		}
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&picture); err != nil {
 		return all, fmt.Errorf("/picture: %w", err)
 	}
-	all = load.Buckets{Edges: picture.Edges, Counts: make([]uint64, len(picture.Edges)+1)}
+	all.Latency = load.Buckets{Edges: picture.Edges, Counts: make([]uint64, len(picture.Edges)+1)}
 	for i, shard := range picture.Shards {
-		if len(shard.Latency) != len(all.Counts) {
-			return all, fmt.Errorf("/picture: shard %d has %d buckets, want %d", i, len(shard.Latency), len(all.Counts))
+		if len(shard.Latency) != len(all.Latency.Counts) {
+			return all, fmt.Errorf("/picture: shard %d has %d buckets, want %d", i, len(shard.Latency), len(all.Latency.Counts))
 		}
 		for j, n := range shard.Latency {
-			all.Counts[j] += n
+			all.Latency.Counts[j] += n
+		}
+		for stage, seconds := range shard.Stages {
+			if stage != "sleep" && stage != "spin" {
+				all.Work += time.Duration(seconds * 1e9)
+			}
 		}
 	}
 	return all, nil

@@ -76,12 +76,13 @@ func set(name string, attributes ...string) Arm {
 	return a
 }
 
-// apart puts arms on a processor of their own.
-func apart(arms ...Arm) []Arm {
+// spinning is what waking costs: the same server with and without, where nothing else needs its processor.
+func spinning(name, about string, p load.Plan) Scenario {
+	arms := []Arm{sluice, set("spin 50 ms", "dataplane/spin_us=50000"), floor}
 	for i := range arms {
 		arms[i].Apart = true
 	}
-	return arms
+	return Scenario{Name: name, About: about, Setup: Transmit, Plan: p, Arms: arms}
 }
 
 // scraped is Sluice whose metrics are read.
@@ -207,14 +208,9 @@ func variants() []Scenario {
 				set("no padding", "dataplane/pad_max_bytes=0"), set("spin 50 us", "dataplane/spin_us=50"),
 			}, yardsticks(steady.Media)...),
 		},
-		{
-			Name: "spin", About: "latency of few viewers in a server that spins, on a processor of its own", Setup: Transmit,
-			Plan: plan(frames(30, 8), 10), Arms: apart(sluice, set("spin 50 ms", "dataplane/spin_us=50000"), floor),
-		},
-		{
-			Name: "spin-audio", About: "the same of audio alone", Setup: Transmit,
-			Plan: plan(load.Media{}, 10), Arms: apart(sluice, set("spin 50 ms", "dataplane/spin_us=50000"), floor),
-		},
+		spinning("spin-10", "few viewers of a server that spins, on a processor of its own", plan(frames(30, 8), 10)),
+		spinning("spin-100", "the same of 100 viewers", plan(frames(30, 8), 100)),
+		spinning("spin-audio", "the same of audio alone", plan(load.Media{}, 10)),
 		{
 			Name: "ciphers", About: "GCM and CM, transmit side", Setup: Transmit, Plan: steady,
 			Arms: []Arm{sluice, cm, baseline, slow},

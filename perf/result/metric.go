@@ -1,6 +1,10 @@
 package result
 
-import "sluice/perf/load"
+import (
+	"math"
+
+	"sluice/perf/load"
+)
 
 // Metric is one figure of a run.
 type Metric struct {
@@ -29,9 +33,9 @@ var Metrics = []Metric{
 	{"p99_ms", "latency p99, ms", "%.3f", func(r load.Report) float64 { return r.Counts.Latency.P99 }},
 	{"p999_ms", "latency p99.9, ms", "%.3f", func(r load.Report) float64 { return r.Counts.Latency.P999 }},
 	{"max_ms", "latency max, ms", "%.3f", func(r load.Report) float64 { return r.Counts.Latency.Max }},
-	{"inside_p50_ms", "in the server: p50, ms", "%.3f", func(r load.Report) float64 { return r.Counts.InsideP50 }},
-	{"inside_p99_ms", "- p99", "%.3f", func(r load.Report) float64 { return r.Counts.InsideP99 }},
-	{"work_us", "- work of its loops, us/packet", "%.3f", func(r load.Report) float64 { return r.Counts.WorkSeconds * 1e6 / float64(max(r.Counts.Delivered, 1)) }},
+	{"inside_p50_ms", "in the server: p50, ms", "%.3f", func(r load.Report) float64 { return told(r.Counts.InsideP50) }},
+	{"inside_p99_ms", "- p99", "%.3f", func(r load.Report) float64 { return told(r.Counts.InsideP99) }},
+	{"work_us", "- work of its loops, us/packet", "%.3f", func(r load.Report) float64 { return told(r.Counts.WorkSeconds * 1e6 / float64(max(r.Counts.Delivered, 1))) }},
 	{"first_ms", "POST to first media, ms", "%.1f", func(r load.Report) float64 { return r.FirstVideo.Median }},
 	{"first_max_ms", "- worst viewer", "%.1f", func(r load.Report) float64 { return r.FirstVideo.Max }},
 	{"key_ms", "POST to first keyframe, ms", "%.1f", func(r load.Report) float64 { return r.FirstKeyframe.Median }},
@@ -47,6 +51,14 @@ var Metrics = []Metric{
 	{"generator_drops", "generator drops", "%.0f", func(r load.Report) float64 { return float64(r.Counts.GeneratorDrops) }},
 	{"late_ms", "publisher late by, ms", "%.2f", func(r load.Report) float64 { return r.Counts.Late }},
 	{"other_cores", "other load, cores", "%.2f", func(r load.Report) float64 { return r.Counts.OtherCores }},
+}
+
+// told is a figure that only some servers tell: 0 is none.
+func told(v float64) float64 {
+	if v == 0 {
+		return math.NaN()
+	}
+	return v
 }
 
 // Lookup finds a metric by its key.

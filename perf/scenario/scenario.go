@@ -64,7 +64,6 @@ var (
 	sluice   = Arm{Name: "sluice", Server: "sluice"}
 	baseline = Arm{Name: "baseline", Server: "baseline"}
 	janus    = Arm{Name: "janus", Server: "janus"}
-	floor    = Arm{Name: "floor", Server: "floor"}
 )
 
 // set is Sluice with attributes, each PATH=VALUE.
@@ -78,7 +77,7 @@ func set(name string, attributes ...string) Arm {
 
 // spinning is what waking costs: the same server with and without, where nothing else needs its processor.
 func spinning(name, about string, p load.Plan) Scenario {
-	arms := []Arm{sluice, set("spin 50 ms", "dataplane/spin_us=50000"), floor}
+	arms := append([]Arm{sluice, set("spin 50 ms", "dataplane/spin_us=50000")}, yardsticks(p.Media)...)
 	for i := range arms {
 		arms[i].Apart = true
 	}

@@ -35,7 +35,9 @@ var Metrics = []Metric{
 	{"max_ms", "latency max, ms", "%.3f", func(r load.Report) float64 { return r.Counts.Latency.Max }},
 	{"inside_p50_ms", "in the server: p50, ms", "%.3f", func(r load.Report) float64 { return told(r.Counts.InsideP50) }},
 	{"inside_p99_ms", "- p99", "%.3f", func(r load.Report) float64 { return told(r.Counts.InsideP99) }},
-	{"work_us", "- work of its loops, us/packet", "%.3f", func(r load.Report) float64 { return told(r.Counts.WorkSeconds * 1e6 / float64(max(r.Counts.Delivered, 1))) }},
+	{"work_us", "- work of its loops, us/packet", "%.3f", func(r load.Report) float64 {
+		return told(r.Counts.WorkSeconds * 1e6 / float64(max(r.Counts.Delivered, 1)))
+	}},
 	{"first_ms", "POST to first media, ms", "%.1f", func(r load.Report) float64 { return r.FirstVideo.Median }},
 	{"first_max_ms", "- worst viewer", "%.1f", func(r load.Report) float64 { return r.FirstVideo.Max }},
 	{"key_ms", "POST to first keyframe, ms", "%.1f", func(r load.Report) float64 { return r.FirstKeyframe.Median }},

@@ -69,11 +69,15 @@ func (p *pacer) schedule() error {
 			return err
 		}
 		if p.pausing.Load() {
-			if resumed, err := p.rest(); !resumed {
-				return err
+			if p.finished() {
+				if resumed, err := p.rest(); !resumed {
+					return err
+				}
+				p.begin()
+				continue
 			}
-			p.begin()
-			continue
+			first = p.queue[0]
+			sleepUntil(first.due())
 		}
 		select {
 		case <-p.stop:
@@ -94,6 +98,15 @@ func (p *pacer) begin() {
 		pub.begin(at)
 	}
 	heap.Init(&p.queue)
+}
+
+// finished lets nobody begin anything, and reports whether all frames that were begun are out.
+func (p *pacer) finished() bool {
+	for _, pub := range p.queue {
+		pub.finish()
+	}
+	heap.Init(&p.queue)
+	return p.queue[0].due() == never
 }
 
 // retransmitWanted sends again what was asked for since the last time.

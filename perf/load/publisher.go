@@ -126,10 +126,12 @@ func publish(ctx context.Context, hc *http.Client, h *hub, pace *pacer, t Target
 	return p, nil
 }
 
+// newStream begins in the lower half of the sequence numbers: nobody tells the viewers of a stand-in how often they rolled over before
+// they came (RFC 3711 section 3.3.1).
 func newStream(k kind, ssrc uint32, pt uint8, clock uint64, size int, mid string) *stream {
 	return &stream{
 		kind: k, clock: clock, size: size, mid: mid, original: rand.Uint32(),
-		header: rtp.Header{Version: 2, PayloadType: pt, SSRC: ssrc, SequenceNumber: uint16(rand.Uint32())},
+		header: rtp.Header{Version: 2, PayloadType: pt, SSRC: ssrc, SequenceNumber: uint16(rand.Uint32() >> 17)},
 	}
 }
 
@@ -151,6 +153,14 @@ func (p *publisher) begin(at int64) {
 	}
 	if p.media.Silent {
 		p.sound = never
+	}
+}
+
+// finish leaves the rest of the frame that was begun, if one was, of the schedule.
+func (p *publisher) finish() {
+	p.sound = never
+	if p.part == 0 {
+		p.frame = never
 	}
 }
 

@@ -106,7 +106,7 @@ func publish(ctx context.Context, hc *http.Client, h *hub, pace *pacer, t Target
 	if err != nil {
 		return nil, err
 	}
-	p := &publisher{media: media, allKey: t.Bare, conn: conn, pacer: pace}
+	p := &publisher{media: media, allKey: t.Bare, conn: conn, pacer: pace, out: make([][]byte, media.PPF)}
 	twcc := new(uint16)
 	p.streams[audio] = newStream(audio, ssrcs.Audio, client.AudioPT, 48000, audioSize, "0")
 	p.streams[video] = newStream(video, ssrcs.Video, client.VideoPT, 90000, media.Size, "1")
@@ -217,9 +217,6 @@ func (p *publisher) sendVideo() error {
 func (p *publisher) sendChunk(first, n int) error {
 	s := p.streams[video]
 	stamp := now(unix.CLOCK_REALTIME)
-	for len(p.out) < n {
-		p.out = append(p.out, nil)
-	}
 	out := p.out[:n]
 	for j := range out {
 		i := first + j

@@ -22,6 +22,17 @@ func newPoller(t *testing.T) *Poller {
 	return p
 }
 
+// newPair returns two connected datagram sockets.
+func newPair(t *testing.T) [2]int {
+	t.Helper()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(pair[0]); unix.Close(pair[1]) })
+	return pair
+}
+
 // bound ends a test that would wait for ever for what it tests.
 func bound(t *testing.T, what string) {
 	timer := time.AfterFunc(time.Minute, func() { panic(what) })
@@ -186,12 +197,7 @@ func timeouts(t *testing.T, p *Poller) {
 func TestSocketsWake(t *testing.T) {
 	bound(t, "a datagram wakes nobody")
 	p := newPoller(t)
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(pair[0])
-	defer unix.Close(pair[1])
+	pair := newPair(t)
 	if err := p.Add(pair[0]); err != nil {
 		t.Fatal(err)
 	}
@@ -213,12 +219,7 @@ func TestSocketsWake(t *testing.T) {
 // Ready tells of each edge once, and never sleeps.
 func TestReady(t *testing.T) {
 	p := newPoller(t)
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(pair[0])
-	defer unix.Close(pair[1])
+	pair := newPair(t)
 	if p.Ready() {
 		t.Error("ready before there is anything")
 	}
@@ -243,12 +244,7 @@ func TestReady(t *testing.T) {
 // Room in a socket is told from when it is asked for, that which came before too.
 func TestRoom(t *testing.T) {
 	p := newPoller(t)
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(pair[0])
-	defer unix.Close(pair[1])
+	pair := newPair(t)
 	if err := p.Add(pair[0]); err != nil {
 		t.Fatal(err)
 	}

@@ -205,6 +205,7 @@ var (
 	punts       = counter("punted_packets", "packets", "DTLS datagrams passed to the control plane.")
 	early       = counter("early_packets", "packets", "Media of publishers that came before their keys, and was held until those were there.")
 	misplaced   = counter("misplaced_packets", "packets", "Datagrams that landed at another shard than the one that owns their session.")
+	forgotten   = counter("forgotten_addresses", "addresses", "Addresses of other shards' peers, without media, that made room for new ones: somebody checks from thousands.")
 	relayed     = counter("relayed_packets", "packets", "Media packets passed to other shards with viewers.")
 	expired     = counter("expired_sessions", "sessions", "Sessions ended for want of checks, keys or consent.")
 )
@@ -300,7 +301,8 @@ func collect(s *attr.Sample, st *engine.Stats) {
 		{forwarded, st.Forwarded}, {resent, st.Resent}, {repaired, st.Repaired},
 		{nackIn, st.NACKIn}, {nackMissed, st.NACKMissed}, {nackOut, st.NACKOut},
 		{pliIn, st.PLIIn}, {pliOut, st.PLIOut}, {checks, st.Checks}, {pathChanges, st.PathChanges},
-		{punts, st.Punts}, {early, st.Early}, {misplaced, st.Misplaced}, {steerMiss, st.SteerMiss}, {relayed, st.Relayed}, {skippedFrames, st.Skipped}, {expired, st.Expired},
+		{punts, st.Punts}, {early, st.Early}, {misplaced, st.Misplaced}, {steerMiss, st.SteerMiss}, {forgotten, st.Forgotten},
+		{relayed, st.Relayed}, {skippedFrames, st.Skipped}, {expired, st.Expired},
 	} {
 		c.counter.Add(s, c.n)
 	}

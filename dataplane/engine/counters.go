@@ -30,6 +30,7 @@ type Counters struct {
 	Early       uint64 // SRTP datagrams held until their session had keys
 	Misplaced   uint64 // datagrams relayed to the shard that owns them
 	SteerMiss   uint64 // of those, while steering should have brought them there
+	Forgotten   uint64 // addresses of other shards' peers that made room for others
 	Relayed     uint64 // media packets relayed to shards with viewers
 	Late        uint64 // packets sent later than their stream's budget
 	Skipped     uint64 // video frames that viewers by TCP did not get, because their connections were too slow

@@ -236,6 +236,7 @@ func (e *Engine) start(r *route, eg *egress, h pkt.Handle) bool {
 	return true
 }
 
+// keyframe is the first packet of the newest one.
 func (e *Engine) keyframe(r *route) *history.Packet {
 	p, _ := r.ring.At(r.keyAt)
 	return p

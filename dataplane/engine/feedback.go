@@ -16,7 +16,8 @@ func (e *Engine) requestKeyframe(r *route) {
 		return
 	}
 	if r.home != e.cfg.Shard {
-		if r.wantKey.Request(e.now, e.set.KeyframeEvery) {
+		// Its home asks no more often than it should, and forgets nobody.
+		if r.wantKey.Request(e.now, fastTick) {
 			e.relayKeyframe(r)
 		}
 		return

@@ -187,9 +187,24 @@ func (e *Engine) overdue(r *route, eg *egress, path *pkt.Path, p *history.Packet
 		}
 	}
 	if eg.leaveOut != wire.Kept {
-		eg.measured, eg.skipped = eg.cursor+1, eg.cursor+1
+		eg.measured = eg.cursor + 1
+		eg.leave(eg.cursor + 1)
 	}
 	return eg.leaveOut
+}
+
+// leave notes that packets from the cursor to a position are dropped on purpose: who
+// misses them does not get them again. Only the last such gap is known.
+//
+//hot:path
+func (eg *egress) leave(to uint64) {
+	if to <= eg.cursor {
+		return
+	}
+	if eg.skipped != eg.cursor {
+		eg.gap = eg.cursor
+	}
+	eg.skipped = to
 }
 
 // noteFrame notes whose packets a viewer got last without being asked for each: the

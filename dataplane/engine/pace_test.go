@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func (b *burst) follow() map[pkt.Addr]int {
 	counts, last := map[pkt.Addr]int{}, map[pkt.Addr]uint16{}
 	b.seen = func(run *pkt.Run) {
 		to := run.Path.Remote
-		for data := b.tx.Bytes(run); len(data) > 0; data = data[min(int(run.Segment), len(data)):] {
+		for data := range slices.Chunk(b.tx.Bytes(run), int(run.Segment)) {
 			if to == b.publisher.path.Remote || wire.Classify(data) != wire.ProtoRTP {
 				continue
 			}

@@ -50,6 +50,7 @@ type outbox struct {
 type remote struct {
 	shard  int
 	cursor uint64
+	joins  bool // it has nothing yet: the keyframe's first packet goes ahead
 	queued bool // the route is in the outbox's media
 }
 
@@ -60,7 +61,8 @@ type foreignOwner struct {
 	heldUntil clock.Time // until then it stays its session's, see Engine.taken
 }
 
-// maxForeign bounds what is remembered of other shards' peers.
+// maxForeign is how many addresses of other shards' peers are remembered, or twice
+// as many as there may be sessions here.
 const maxForeign = 1 << 14
 
 // RelayPending reports whether PollRelay may have something for another shard.
@@ -115,11 +117,26 @@ func (e *Engine) nextMedia(r *route, to *remote, m *Relay) bool {
 		to.queued = false
 		return false
 	}
-	p, data := r.ring.At(to.cursor)
-	to.cursor++
+	p, data := r.ring.At(e.nextFor(r, to))
 	e.Counters.Relayed++
 	*m = Relay{Kind: RelayMedia, Route: r.id, Space: r.space, Packet: *p, Deaf: r.deaf, Data: data}
 	return true
+}
+
+// nextFor takes a position of the history for another shard. One that begins to
+// follow drops what comes before the first packet of a keyframe, so it gets that
+// first, and drops it the second time.
+//
+//hot:path
+func (e *Engine) nextFor(r *route, to *remote) uint64 {
+	if to.joins {
+		to.joins = false
+		if r.hasKey && r.keyAt > to.cursor {
+			return r.keyAt
+		}
+	}
+	to.cursor++
+	return to.cursor - 1
 }
 
 func (r *route) remoteFor(shard int) *remote {
@@ -139,7 +156,7 @@ func (e *Engine) followRoute(r *route, shards uint64) {
 		if shard == e.cfg.Shard || shards>>shard&1 == 0 {
 			continue
 		}
-		to := remote{shard: shard, cursor: e.entry(r)}
+		to := remote{shard: shard, cursor: e.entry(r), joins: true}
 		if old := r.remoteFor(shard); old != nil {
 			to = *old
 		}
@@ -149,13 +166,13 @@ func (e *Engine) followRoute(r *route, shards uint64) {
 	e.markRemotes(r)
 }
 
-// entry is the position where who joins a route begins.
+// entry is the position where a shard that joins a route begins.
 func (e *Engine) entry(r *route) uint64 {
 	switch {
 	case r.ring == nil:
 		return 0
 	case r.hasKey && r.keyAt >= r.ring.Tail():
-		return r.keyAt
+		return max(r.keyFrom, r.ring.Tail())
 	}
 	return r.ring.Head()
 }
@@ -264,10 +281,15 @@ func (e *Engine) claim(s *session, remote pkt.Addr, landed int) {
 	e.relay(landed, Relay{Kind: RelayOwner, Path: pkt.Path{Remote: remote}, Held: e.keeps(s, remote)}, nil)
 }
 
-// learnOwner remembers which shard owns a remote address.
+// learnOwner remembers which shard owns a remote address. Who has a session may
+// check from as many addresses as he likes: one that has no media makes room for a
+// new one, and comes back with its next check.
 func (e *Engine) learnOwner(remote pkt.Addr, shard int, held bool) {
 	old, known := e.foreign[remote]
-	if old.shard != shard && e.now < old.heldUntil || !known && len(e.foreign) >= maxForeign {
+	if old.shard != shard && e.now < old.heldUntil {
+		return
+	}
+	if !known && len(e.foreign) >= max(maxForeign, 2*e.cfg.Sessions) && !e.forgetForeign() {
 		return
 	}
 	owner := foreignOwner{shard, e.now, old.heldUntil}
@@ -275,6 +297,23 @@ func (e *Engine) learnOwner(remote pkt.Addr, shard int, held bool) {
 		owner.heldUntil = e.now.Add(ice.HoldTimeout)
 	}
 	e.foreign[remote] = owner
+}
+
+// forgetForeign makes room among the addresses of other shards' peers. False when
+// those that it looked at, few at random, all have media.
+func (e *Engine) forgetForeign() bool {
+	looked := 0
+	for remote, owner := range e.foreign {
+		if e.now >= owner.heldUntil {
+			delete(e.foreign, remote)
+			e.Counters.Forgotten++
+			return true
+		}
+		if looked++; looked == 16 {
+			break
+		}
+	}
+	return false
 }
 
 // handleRouteRelay takes a message about a route. Only its home may feed it:

@@ -151,7 +151,7 @@ func (e *Engine) nacked(s *session, l *link, media uint32, lost wire.Lost) {
 func (e *Engine) resend(r *route, eg *egress, l *link, path *pkt.Path, seq uint16) bool {
 	newest := r.splice.Highest() + eg.view.SeqDelta
 	at, ok := r.ring.Find(newest + uint64(int64(int16(seq-uint16(newest)))) - eg.view.SeqDelta)
-	if !ok || at >= eg.cursor || at < eg.skipped {
+	if !ok || at >= eg.cursor || at >= eg.gap && at < eg.skipped {
 		return false
 	}
 	if path.Remote.Stream() && !e.roomFor(l, r.kind) {

@@ -222,13 +222,15 @@ func (e *Engine) keep(in *ingress, h *wire.RTP, plain []byte, ext uint64, receiv
 	n, _ := h.PayloadLen(plain)
 	payload := plain[h.HeaderLen : h.HeaderLen+n]
 	key := codec.KeyframeStart(r.codec, payload)
-	if key {
-		in.keyframe.Satisfied()
-		in.broken = false
-	}
 	p, room, drop := e.open(r, in.source, ext, h.TS, len(plain), key)
+	if drop == wire.DropBeforeKey {
+		in.beforeKey = max(in.beforeKey, ext)
+	}
 	if drop != wire.Kept {
 		return drop
+	}
+	if key {
+		e.keyframeCame(in, ext)
 	}
 	p.Received, p.CSRC, p.Marker = received, h.CSRC, h.Marker
 	used := copy(room, plain[12:12+4*int(h.CSRC)])
@@ -262,6 +264,18 @@ func keepExts(room []byte, in *ingress, h *wire.RTP, b []byte) int {
 	return n
 }
 
+// keyframeCame notes that a keyframe begins. Where something of it came before its
+// first packet and was dropped, which nobody can know it is of a keyframe without,
+// another one is asked for.
+func (e *Engine) keyframeCame(in *ingress, ext uint64) {
+	in.keyframe.Satisfied()
+	in.broken = in.beforeKey > ext
+	in.beforeKey = 0
+	if in.broken {
+		e.feedbackDue(e.now)
+	}
+}
+
 // open makes room in a route's history for a packet of a source; size bounds
 // its bytes. It was received now, unless the caller knows better, who fills the packet and the room, then calls close.
 //
@@ -269,6 +283,7 @@ func keepExts(room []byte, in *ingress, h *wire.RTP, b []byte) int {
 func (e *Engine) open(r *route, source, seq uint64, ts uint32, size int, key bool) (*history.Packet, []byte, wire.Drop) {
 	if r.splice.Source(source) {
 		r.waitKey = r.kind == msg.Video
+		e.refit(r)
 	}
 	if r.waitKey && !key {
 		e.requestKeyframe(r)
@@ -276,7 +291,7 @@ func (e *Engine) open(r *route, source, seq uint64, ts uint32, size int, key boo
 	}
 	r.waitKey = false
 	if r.ring == nil {
-		r.ring, r.latency, r.stamped = e.newRing(r), newHistogram(), newHistogram()
+		r.ring, r.latency, r.stamped = e.newRing(r, 0), newHistogram(), newHistogram()
 	}
 	seq, ts, ok := r.splice.Map(seq, ts, e.now, r.clockRate)
 	if !ok {
@@ -300,14 +315,34 @@ func (e *Engine) close(r *route, p *history.Packet, used int) {
 	r.ring.Close(p, used)
 	r.packets++
 	r.bytes += uint64(used)
-	if p.KeyStart && (!r.hasKey || p.TS != r.keyTS) {
-		r.hasKey, r.keyAt, r.keyTS = true, r.ring.Head()-1, p.TS
+	if p.KeyStart {
+		r.noteKeyframe(p)
 	}
 	if p.Marker || !e.holds(r) {
 		e.markDirty(r)
 		return
 	}
 	e.hold(r)
+}
+
+// noteKeyframe notes where the newest keyframe is, of which p is the newest packet.
+// Its first packet may come after others, when it was lost and sent again: a viewer
+// that begins with it asks for those.
+func (r *route) noteKeyframe(p *history.Packet) {
+	at := r.ring.Head() - 1
+	if r.hasKey && p.TS == r.keyTS {
+		if first, _ := r.ring.At(r.keyAt); r.keyAt < r.ring.Tail() || p.Seq < first.Seq {
+			r.keyAt = at
+		}
+		return
+	}
+	r.hasKey, r.keyAt, r.keyFrom, r.keyTS = true, at, at, p.TS
+	for r.keyFrom > r.ring.Tail() {
+		if before, _ := r.ring.At(r.keyFrom - 1); before.Seq < p.Seq {
+			return
+		}
+		r.keyFrom--
+	}
 }
 
 // newRing makes a route's history: audio, with its small packets, needs less; the
@@ -317,7 +352,8 @@ func (e *Engine) close(r *route, p *history.Packet, used int) {
 // packet, so that what that one allocates is plain to see.
 //
 //go:noinline
-func (e *Engine) newRing(r *route) *history.Ring {
+func (e *Engine) newRing(r *route, first uint64) *history.Ring {
+	r.reaches = r.deaf
 	packets, bytes := e.set.HistoryPackets, e.set.HistoryBytes
 	reach := max(e.set.StartAge, e.set.StreamLag) + time.Second
 	switch {
@@ -329,7 +365,17 @@ func (e *Engine) newRing(r *route) *history.Ring {
 			packets *= 2
 		}
 	}
-	return history.New(packets, bytes, reach)
+	return history.New(packets, bytes, reach, first)
+}
+
+// refit gives a route the history that a new source needs, where the former one's was
+// another: positions go on, and what is before them is gone.
+func (e *Engine) refit(r *route) {
+	if r.ring == nil || r.deaf == r.reaches {
+		return
+	}
+	r.ring = e.newRing(r, r.ring.Head())
+	r.hasKey = false
 }
 
 // newHistogram likewise.

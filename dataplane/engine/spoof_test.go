@@ -1,10 +1,12 @@
 package engine_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"testing"
 	"time"
 
+	"sluice/dataplane/engine"
 	"sluice/dataplane/ice"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
@@ -82,5 +84,38 @@ func TestAddressOfASilentPeer(t *testing.T) {
 	st.pass(6 * time.Second)
 	if got := owner(); got != id {
 		t.Errorf("16 s after the last check the address is %v's", got)
+	}
+}
+
+// TestAddressesMakeRoom: somebody with a session on another shard checks from more addresses than are remembered. A newcomer there is
+// known all the same, and nobody who has media is forgotten.
+func TestAddressesMakeRoom(t *testing.T) {
+	const most = 1 << 14
+	b := newPublished(t, 2, 1, msg.Feedback{})
+	e := b.engines[0]
+	tell := func(n int, held bool) pkt.Path {
+		p := pkt.Path{Remote: pkt.Addr{Port: 9}, Local: local}
+		binary.BigEndian.PutUint32(p.Remote.IP[12:], 1<<24|uint32(n))
+		e.HandleRelay(b.now, 1, &engine.Relay{Kind: engine.RelayOwner, Path: p, Held: held})
+		return p
+	}
+	known := func(p pkt.Path) bool {
+		before := e.Counters.Misplaced
+		e.HandleDatagrams(b.now, []pkt.Datagram{{Path: p, Arrived: b.now, Data: []byte{22, 254, 253, 0}}})
+		b.drain()
+		return e.Counters.Misplaced > before
+	}
+	viewer := tell(0, true)
+	for n := range most {
+		tell(n+1, false)
+	}
+	if newcomer := tell(2*most, false); !known(newcomer) {
+		t.Error("a newcomer is not known")
+	}
+	if !known(viewer) {
+		t.Error("a peer with media was forgotten")
+	}
+	if e.Counters.Forgotten == 0 || e.Remotes() > most+1 { // and the publisher's own
+		t.Errorf("%d addresses, of which %d made room", e.Remotes(), e.Counters.Forgotten)
 	}
 }

@@ -90,7 +90,8 @@ type ingress struct {
 	nack          feedback.Nack
 	clock         feedback.SenderClock
 	keyframe      feedback.Throttle
-	broken        bool // what is missing will not come: only a keyframe helps
+	broken        bool   // what is missing will not come: only a keyframe helps
+	beforeKey     uint64 // highest extended sequence number that was dropped since no keyframe had come
 }
 
 // maxMIDLen bounds the MIDs that incoming packets are matched by.
@@ -121,7 +122,8 @@ type egress struct {
 	frame    uint32    // timestamp of the frame that is being sent or left out
 	inFrame  bool      // frame is one
 	leaveOut wire.Drop // why it is left out
-	skipped  uint64    // position up to which packets were dropped on purpose
+	gap      uint64    // position from which on packets were dropped on purpose the last time,
+	skipped  uint64    // and up to which
 	waitKey  bool      // everything is, until the next keyframe
 	reportNo uint32    // last sender report passed on
 	packets  uint32
@@ -157,8 +159,10 @@ type route struct {
 	tuning   msg.Tuning           // its own, where it is not 0
 	waitKey  bool                 // nothing passes before a keyframe
 	deaf     bool                 // the source cannot be asked for keyframes
+	reaches  bool                 // the ring was made for such a source
 	hasKey   bool
 	keyAt    uint64 // position of the newest keyframe's first packet
+	keyFrom  uint64 // position from which on there are packets of it
 	keyTS    uint32
 	wantKey  feedback.Throttle // requests towards another shard
 	report   senderReport

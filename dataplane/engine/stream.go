@@ -189,6 +189,7 @@ func (e *Engine) awaitKey(r *route, eg *egress) bool {
 //
 //hot:path
 func (e *Engine) skip(r *route, eg *egress, to uint64) {
+	eg.leave(to)
 	for ; eg.cursor < to; eg.cursor++ {
 		p, _ := r.ring.At(eg.cursor)
 		e.Counters.Drops[wire.DropStreamBehind]++
@@ -196,5 +197,4 @@ func (e *Engine) skip(r *route, eg *egress, to uint64) {
 			e.Counters.Skipped++
 		}
 	}
-	eg.skipped = to
 }

@@ -10,7 +10,7 @@ import (
 // levelled keeps payloads of the given sizes and returns what they have after
 // Level, and how many trains the kernel sees.
 func levelled(s Shape, sizes ...int) (filled []int, trains int) {
-	r := New(64, 1<<16, math.MaxInt64)
+	r := New(64, 1<<16, math.MaxInt64, 0)
 	for i, n := range sizes {
 		p, _ := r.Append(0, uint64(i+1), n)
 		r.Close(p, n)
@@ -82,7 +82,7 @@ func TestLevelShortTail(t *testing.T) {
 // TestLevelCountsExtensions: a packet with a header extension more is longer by
 // whole words and a word of head.
 func TestLevelCountsExtensions(t *testing.T) {
-	r := New(16, 1<<16, math.MaxInt64)
+	r := New(16, 1<<16, math.MaxInt64, 0)
 	for i, extLen := range []int{0, 3} {
 		p, _ := r.Append(0, uint64(i+1), 100+extLen)
 		p.ExtLen = uint16(extLen)

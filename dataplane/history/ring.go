@@ -33,7 +33,7 @@ type Packet struct {
 
 // Ring is bounded in packets and in bytes, and uses no more of its bytes than it
 // needs to reach back for so long. Not safe for concurrent use. Positions of
-// packets count up from 0 in order of arrival.
+// packets count up in order of arrival.
 type Ring struct {
 	packets []Packet
 	bySeq   []uint64 // position+1 of the packet last kept under seq modulo the ring's size
@@ -45,11 +45,15 @@ type Ring struct {
 	reach   time.Duration
 }
 
-// New returns a ring for a power of two of packets, and so many bytes. What is older
+// New returns a ring for a power of two of packets, and so many bytes, whose first
+// packet will have the position first. What is older
 // than reach may be overwritten before the bytes are used up: memory that is never
 // touched takes none, and touching it for the first time costs more than a packet.
-func New(packets, bytes int, reach time.Duration) *Ring {
-	return &Ring{packets: make([]Packet, packets), bySeq: make([]uint64, packets), bytes: make([]byte, bytes), reach: reach}
+func New(packets, bytes int, reach time.Duration, first uint64) *Ring {
+	return &Ring{
+		packets: make([]Packet, packets), bySeq: make([]uint64, packets), bytes: make([]byte, bytes), reach: reach,
+		head: first, tail: first, lap: first,
+	}
 }
 
 // Head returns the position that the next packet will get.

@@ -27,7 +27,8 @@ func TestRingAgainstList(t *testing.T) {
 	for seed := range uint64(40) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
 		packets, size := 1<<(2+rnd.IntN(6)), 200+rnd.IntN(8000)
-		ring := New(packets, size, time.Duration(1+rnd.IntN(100)))
+		first := uint64(rnd.IntN(500))
+		ring := New(packets, size, time.Duration(1+rnd.IntN(100)), first)
 		type kept struct {
 			seq     uint64
 			content []byte
@@ -49,15 +50,15 @@ func TestRingAgainstList(t *testing.T) {
 				t.Fatalf("seed %d: no room for %d of %d bytes", seed, len(content), size)
 			}
 			all = append(all, kept{number, content})
-			if ring.Head() != uint64(len(all)) || ring.Tail() >= ring.Head() || ring.Head()-ring.Tail() > uint64(packets) {
+			if ring.Head() != first+uint64(len(all)) || ring.Tail() >= ring.Head() || ring.Head()-ring.Tail() > uint64(packets) {
 				t.Fatalf("seed %d: from %d to %d of %d", seed, ring.Tail(), ring.Head(), len(all))
 			}
 			total := 0
 			last := map[uint64]uint64{}
 			for at := ring.Tail(); at < ring.Head(); at++ {
 				p, data := ring.At(at)
-				if p.Seq != all[at].seq || !bytes.Equal(data, all[at].content) {
-					t.Fatalf("seed %d: position %d holds %d (%d bytes), want %d (%d bytes)", seed, at, p.Seq, len(data), all[at].seq, len(all[at].content))
+				if want := all[at-first]; p.Seq != want.seq || !bytes.Equal(data, want.content) {
+					t.Fatalf("seed %d: position %d holds %d (%d bytes), want %d (%d bytes)", seed, at, p.Seq, len(data), want.seq, len(want.content))
 				}
 				total += len(data)
 				last[p.Seq] = at
@@ -91,7 +92,7 @@ func shared(r *Ring, seq uint64) bool {
 }
 
 func TestRingBounds(t *testing.T) {
-	r := New(4, 100, math.MaxInt64)
+	r := New(4, 100, math.MaxInt64, 0)
 	if r.Head() != 0 || r.Tail() != 0 {
 		t.Error("a new ring holds something")
 	}
@@ -137,7 +138,7 @@ func TestPacketParts(t *testing.T) {
 // a higher rate more, up to all of them; only then does it reach back less far.
 func TestReach(t *testing.T) {
 	const size, bytes, reach = 100, 1 << 20, 2 * time.Second
-	r := New(1<<14, bytes, reach)
+	r := New(1<<14, bytes, reach, 0)
 	now, seq, touched := clock.Time(0), uint64(0), uint64(0)
 	run := func(rate int) (back time.Duration) {
 		back = math.MaxInt64
@@ -174,7 +175,7 @@ func TestReach(t *testing.T) {
 }
 
 func TestRingAllocatesNothing(t *testing.T) {
-	r, seq, found := New(64, 1<<14, math.MaxInt64), uint64(0), 0
+	r, seq, found := New(64, 1<<14, math.MaxInt64, 0), uint64(0), 0
 	allocs := testing.AllocsPerRun(500, func() {
 		seq++
 		p, room := r.Append(0, seq, 300)

@@ -80,9 +80,10 @@ func (s *Stream) forget(index uint64) {
 	}
 }
 
-// controlSSRCs is how many RTCP senders one peer may be: an SSRC for each
-// m-section and each retransmission stream.
-const controlSSRCs = 8
+// controlSSRCs is how many RTCP senders one peer may be: each m-section has a new
+// one whenever its encoder starts again, and none is ever forgotten, or what it sent
+// could be replayed.
+const controlSSRCs = 40
 
 // Control is the receiving state of a session's SRTCP (RFC 3711 section 3.3.2
 // for the explicit index of section 3.4), per sender SSRC. Flat; the zero value

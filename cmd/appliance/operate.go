@@ -7,19 +7,18 @@ import (
 	"strings"
 
 	"sluice/controlplane/fair"
-	"sluice/netopt/attr"
 )
 
 // operatorURL returns where who sends a request reaches the operator's page of the
 // admin listener, "" for nowhere that is known: on loopback only this machine does,
 // and it is addressed by IP address or as localhost only.
-func operatorURL(tree *attr.Tree, admin netip.AddrPort, r *http.Request) string {
+func operatorURL(admin netip.AddrPort, r *http.Request) string {
 	at := admin.Addr().Unmap()
 	switch {
 	case !at.IsValid():
 		return ""
 	case at.IsLoopback():
-		if !fair.Source(tree, r).IsLoopback() || r.Header.Get("X-Forwarded-For") != "" {
+		if !fair.Local(r) {
 			return ""
 		}
 	case at.IsUnspecified():

@@ -4,8 +4,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"testing"
-
-	"sluice/netopt/attr"
 )
 
 // The page tells of the operator's page only who reaches it.
@@ -27,11 +25,10 @@ func TestOperatorURL(t *testing.T) {
 		if c.forwarded != "" {
 			r.Header.Set("X-Forwarded-For", c.forwarded)
 		}
-		tree := attr.NewTree(tables()...)
-		if got := operatorURL(tree, netip.MustParseAddrPort(c.admin), r); got != c.want {
+		if got := operatorURL(netip.MustParseAddrPort(c.admin), r); got != c.want {
 			t.Errorf("%+v: %q", c, got)
 		}
-		if got := operatorURL(tree, netip.AddrPort{}, r); got != "" {
+		if got := operatorURL(netip.AddrPort{}, r); got != "" {
 			t.Errorf("without a listener: %q", got)
 		}
 	}

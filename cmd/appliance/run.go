@@ -256,7 +256,7 @@ func (a *appliance) servePublic() error {
 	mux.Handle("/", web.Handler())
 	whip.Register(mux, a.service, a.tree, whip.Info{
 		Version: version, Exposed: a.exposed(), HTTPSURL: a.httpsURL,
-		OperatorURL: func(r *http.Request) string { return operatorURL(a.tree, a.admin, r) },
+		OperatorURL: func(r *http.Request) string { return operatorURL(a.admin, r) },
 	})
 	connections := fair.NewConnections(a.tree)
 	if err := a.serveTLS(listener.Addr(), mux, connections); err != nil {

@@ -87,7 +87,7 @@ func authorize(tree *attr.Tree, next http.Handler) http.Handler {
 	tree.Collect(func(s *attr.Sample) { refusedWrites.Add(s, uint64(refused.Load())) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		reads := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
-		if reads || fromHere(r) {
+		if reads || overUnix(r) || fair.Local(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -105,17 +105,11 @@ func authorize(tree *attr.Tree, next http.Handler) http.Handler {
 			}
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			httpd.Problem(w, http.StatusUnauthorized, "No token",
-				"Writes from another machine need attribute admin/token to be set, and its value in the request: Authorization: Bearer TOKEN.")
+				"Writes from another machine, or through a proxy, need attribute admin/token to be set, and its value in the request: Authorization: Bearer TOKEN.")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// fromHere reports whether the client is on this machine.
-func fromHere(r *http.Request) bool {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	return overUnix(r) || err == nil && from.Addr().Unmap().IsLoopback()
 }
 
 // bearsToken compares in a time that says nothing of the token (RFC 6750 section 2.1).

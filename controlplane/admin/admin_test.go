@@ -322,6 +322,25 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// Behind a proxy on this machine every client comes from loopback.
+func TestTokenBehindProxyOnThisMachine(t *testing.T) {
+	h, tree := newHandler(well, well)
+	if err := tree.Set("admin/token", "s3cret"); err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range []string{"Forwarded: for=192.0.2.7", "Via: 1.1 proxy", "X-Forwarded-For: 192.0.2.7", "X-Forwarded-Host: sluice.example", "X-Forwarded-Proto: https", "X-Real-IP: 192.0.2.7"} {
+		if w := do(h, "PUT", "/attr/title", "x", field); w.Code != 401 || title.Get(tree) != "Sluice" {
+			t.Errorf("%s: %d %s", field, w.Code, w.Body)
+		}
+		if w := do(h, "GET", "/attr/title", "", field); w.Code != 200 {
+			t.Errorf("%s: reading: %d %s", field, w.Code, w.Body)
+		}
+	}
+	if w := do(h, "PUT", "/attr/title", "x", "X-Forwarded-For: 192.0.2.7", "Authorization: Bearer s3cret"); w.Code != 204 {
+		t.Errorf("with the token: %d %s", w.Code, w.Body)
+	}
+}
+
 // Who guesses at the token is not listened to after a while, even with the right
 // one; others are, and so is this machine.
 func TestGuessing(t *testing.T) {

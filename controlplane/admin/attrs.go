@@ -9,8 +9,10 @@ var (
 	tokenAttr = Attrs.Text(attr.Decl{
 		Path: "admin/token", Mode: attr.WO, Max: 256, Since: "0.1",
 		Doc: `What a request from another machine must carry to write to the tree, as "Authorization: Bearer TOKEN". While it is
-			empty, no other machine can write. Requests from this machine need none. It travels in the clear: put admin/listen
-			behind a proxy that speaks TLS where others can listen.`,
+			empty, no other machine can write. Requests from this machine need none, unless Forwarded, Via, X-Forwarded-For,
+			X-Forwarded-Host, X-Forwarded-Proto or X-Real-IP says that a proxy passed them on. It travels in the clear: put
+			admin/listen behind a proxy that speaks TLS where others can listen. A proxy on this machine must set one of these
+			fields (nginx sets none by itself) or check credentials itself; otherwise whoever reaches it can write.`,
 	})
 	watchesAttr = Attrs.Int(attr.Decl{
 		Path: "admin/watches_max", Mode: attr.RW, Min: 0, Max: 1024, Default: "32", Since: "0.1",

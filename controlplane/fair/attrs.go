@@ -1,5 +1,5 @@
 // Package fair keeps one source from taking what is there for all, at the HTTP
-// listeners: it says whose a request is (Source), how many connections a source may
+// listeners: it says whose a request is (Source, Local), how many connections a source may
 // have (Connections) and how often it may do what costs or what is guessing (Quota).
 // A source is an IPv4 address or an IPv6 network of 64 bits. What it keeps is
 // bounded, however many sources there are.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"sluice/netopt/attr"
@@ -23,6 +24,18 @@ func Source(tree *attr.Tree, r *http.Request) netip.Addr {
 		addr = before
 	}
 	return addr
+}
+
+// hopFields are what proxies add to what they pass on (RFC 7239, RFC 9110 section
+// 7.6.3, and those in use without one).
+var hopFields = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP"}
+
+// Local reports whether a request over TCP comes from this machine, as far as it
+// says: one that a proxy on this machine passed on for another comes from loopback
+// too, and bears a field that tells.
+func Local(r *http.Request) bool {
+	passedOn := func(field string) bool { return len(r.Header.Values(field)) > 0 }
+	return parseSource(r.RemoteAddr).IsLoopback() && !slices.ContainsFunc(hopFields, passedOn)
 }
 
 // parseSource reads an address with or without a port. One that is none, as of a

@@ -53,6 +53,39 @@ func TestSource(t *testing.T) {
 	}
 }
 
+// A request that a proxy on this machine passed on is not of this machine.
+func TestLocal(t *testing.T) {
+	for _, c := range []struct {
+		remote, field, value string
+		want                 bool
+	}{
+		{"127.0.0.9:5", "", "", true},
+		{"[::1]:5", "", "", true},
+		{"[::ffff:127.0.0.1]:5", "", "", true},
+		{"127.0.0.1:5", "X-Forwarded", "192.0.2.7", true}, // nobody's
+		{"192.0.2.1:5", "", "", false},
+		{"192.0.2.1:5", "X-Forwarded-For", "127.0.0.1", false},
+		{"@", "", "", false},
+		{"127.0.0.1:5", "Forwarded", "for=192.0.2.7", false},
+		{"127.0.0.1:5", "Via", "1.1 proxy", false},
+		{"127.0.0.1:5", "X-Forwarded-For", "192.0.2.7", false},
+		{"127.0.0.1:5", "X-Forwarded-For", "127.0.0.1", false}, // as a client may make it up
+		{"127.0.0.1:5", "X-Forwarded-For", "", false},
+		{"127.0.0.1:5", "X-Forwarded-Host", "sluice.example", false},
+		{"127.0.0.1:5", "X-Forwarded-Proto", "https", false},
+		{"[::1]:5", "x-real-ip", "192.0.2.7", false},
+	} {
+		r := httptest.NewRequest("PUT", "/attr/title", nil)
+		r.RemoteAddr = c.remote
+		if c.field != "" {
+			r.Header.Set(c.field, c.value)
+		}
+		if got := Local(r); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
 // FuzzSource holds that nothing a client writes into X-Forwarded-For changes
 // whose its request is, whether it comes by the proxy or not.
 func FuzzSource(f *testing.F) {

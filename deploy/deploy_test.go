@@ -58,6 +58,22 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+// What is written below /etc/sluice, where the service makes no directories, is
+// written where there is one.
+func TestDirectoriesAreMadeFirst(t *testing.T) {
+	text := read(t, "README.md")
+	writes := regexp.MustCompile(`tee (/etc/sluice/\S+)`).FindAllStringSubmatchIndex(text, -1)
+	if len(writes) == 0 {
+		t.Fatal("the README writes no attribute")
+	}
+	for _, at := range writes {
+		file := text[at[2]:at[3]]
+		if !strings.Contains(text[:at[0]], "sudo mkdir -p "+filepath.Dir(file)+"\n") {
+			t.Errorf("nothing makes %s before %s is written", filepath.Dir(file), file)
+		}
+	}
+}
+
 // The image's own build command, in a tree of what .dockerignore lets through,
 // makes a binary that runs where there is nothing else.
 func TestImage(t *testing.T) {

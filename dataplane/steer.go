@@ -22,7 +22,7 @@ var (
 		Path: "steer/mode", Mode: attr.RW, Values: []string{"off", "reuseport"}, Since: "0.1",
 		Doc: `What brings a peer's datagrams to the shard that owns its session. off: the kernel spreads them by a hash, and the
 			shards pass on what is not theirs. reuseport: an eBPF program at the sockets picks the shard; this needs root or
-			CAP_BPF and CAP_NET_ADMIN, and saves one hand-over for most of what publishers and viewers send. Nothing is lost
+			CAP_BPF and CAP_NET_ADMIN (deploy/README.md has a drop-in for the service that grants them), and saves one hand-over for most of what publishers and viewers send. Nothing is lost
 			when it changes.`,
 	})
 	steerStateAttr = Attrs.Text(attr.Decl{

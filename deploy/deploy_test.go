@@ -58,6 +58,35 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+// systemd takes each drop-in that the README shows, and one of them grants what
+// steer/mode needs beyond what the unit has.
+func TestDropIns(t *testing.T) {
+	const binary = "/usr/local/bin/sluice"
+	shown := regexp.MustCompile(`(?m)^    \[Service\]\n(?:    .+\n)+`).FindAllString(read(t, "README.md"), -1)
+	steers := 0
+	for _, text := range shown {
+		unit := filepath.Join(t.TempDir(), "sluice.service")
+		if err := os.Mkdir(unit+".d", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{unit: read(t, "sluice.service"), unit + ".d/override.conf": strings.ReplaceAll(text, "    ", "")} {
+			if err := os.WriteFile(name, []byte(strings.ReplaceAll(text, binary, "/bin/true")), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if complaints := run(t, exec.Command("systemd-analyze", "verify", unit)); complaints != "" {
+			t.Errorf("%s%s", text, complaints)
+		}
+		granted := func(setting string) bool { return strings.Contains(text, setting+"=CAP_BPF CAP_NET_ADMIN\n") }
+		if granted("AmbientCapabilities") && granted("CapabilityBoundingSet") && strings.Contains(text, "SystemCallFilter=bpf\n") {
+			steers++
+		}
+	}
+	if steers != 1 {
+		t.Errorf("%d of %d drop-ins grant what steer/mode needs", steers, len(shown))
+	}
+}
+
 // What is written below /etc/sluice, where the service makes no directories, is
 // written where there is one.
 func TestDirectoriesAreMadeFirst(t *testing.T) {

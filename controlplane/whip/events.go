@@ -15,6 +15,9 @@ import (
 // eventsRelation names the extension (draft-ietf-wish-whep core extensions).
 const eventsRelation = "urn:ietf:params:whep:ext:core:server-sent-events"
 
+// eventListType is the media type of the list of events that a viewer asks for.
+const eventListType = "application/json"
+
 // maxEventList bounds the list of events that a viewer asks for, in bytes.
 const maxEventList = 4 << 10
 
@@ -25,7 +28,10 @@ func linkEvents(head http.Header, session string) {
 
 // eventFeeds is the resource where viewers make event feeds.
 func (h *handler) eventFeeds() methods {
-	return methods{http.MethodPost: h.listen}
+	return methods{
+		http.MethodOptions: func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Accept-Post", eventListType) },
+		http.MethodPost:    h.listen,
+	}
 }
 
 func (h *handler) listen(w http.ResponseWriter, r *http.Request) {
@@ -35,8 +41,9 @@ func (h *handler) listen(w http.ResponseWriter, r *http.Request) {
 	}
 	wanted := controlplane.ViewerEvents
 	if len(content) > 0 {
-		if contentType(r) != "application/json" {
-			httpd.Problem(w, http.StatusUnsupportedMediaType, "", "Send the list of events with Content-Type: application/json, or nothing for all of them.")
+		if contentType(r) != eventListType {
+			w.Header().Set("Accept-Post", eventListType)
+			httpd.Problem(w, http.StatusUnsupportedMediaType, "", "Send the list of events with Content-Type: "+eventListType+", or nothing for all of them.")
 			return
 		}
 		wanted = nil

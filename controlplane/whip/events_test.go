@@ -211,7 +211,8 @@ func TestBadEventRequests(t *testing.T) {
 	for _, body := range []string{"x", "{}", `"active"`, "[1]", `["active"`} {
 		s.do("POST", events, body, "Content-Type", "application/json").problem(400, "JSON array")
 	}
-	s.do("POST", events, `["active"]`, "Content-Type", "text/plain").problem(415, "application/json")
+	s.do("POST", events, `["active"]`, "Content-Type", "text/plain").problem(415, "application/json").want(415, "Accept-Post", "application/json")
+	s.do("OPTIONS", events, "").want(200, "Allow", "OPTIONS, POST", "Accept-Post", "application/json")
 	s.do("POST", events, "["+strings.Repeat(" ", maxEventList), "Content-Type", "application/json").problem(413, "4096 bytes")
 	s.do("GET", events, "").problem(405, "POST").want(405, "Allow", "OPTIONS, POST")
 	s.do("OPTIONS", events, "", "Origin", "https://example.com", "Access-Control-Request-Method", "POST").want(200, "Access-Control-Allow-Methods", "OPTIONS, POST")

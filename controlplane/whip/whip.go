@@ -125,12 +125,6 @@ func cors(h methods) http.Handler {
 			head.Set("Access-Control-Allow-Methods", h.allow())
 			head.Set("Access-Control-Allow-Headers", "Content-Type, Authorization, If-Match")
 			head.Set("Access-Control-Max-Age", "86400")
-			if h[http.MethodPost] != nil {
-				head.Set("Accept-Post", offerType)
-			}
-			if h[http.MethodPatch] != nil {
-				head.Set("Accept-Patch", fragmentType)
-			}
 		}
 		h.ServeHTTP(w, r)
 	})
@@ -148,7 +142,8 @@ func (h *handler) endpoint(p protocol) methods {
 			w.WriteHeader(http.StatusNoContent)
 		},
 		http.MethodOptions: func(w http.ResponseWriter, r *http.Request) {
-			// Not for a preflight, which browsers send and pages cannot read (RFC 9725 section 4.6).
+			w.Header().Set("Accept-Post", offerType)
+			// No servers for a preflight, which browsers send and pages cannot read (RFC 9725 section 4.6).
 			if r.Header.Get("Access-Control-Request-Method") != "" {
 				return
 			}
@@ -258,6 +253,7 @@ func body(w http.ResponseWriter, r *http.Request, what string, longest int64) (c
 
 func (h *handler) session() methods {
 	return methods{
+		http.MethodOptions: func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Accept-Patch", fragmentType) },
 		http.MethodGet: func(w http.ResponseWriter, r *http.Request) {
 			if exists, why := h.service.Lookup(r.PathValue("session")); !exists {
 				noSession(w, why)

@@ -98,4 +98,4 @@ var (
 )
 
 // refusals are the reasons that refused_sessions tells apart.
-var refusals = [...]string{"offer", "mismatch", "published", "not_live", "viewers", "sessions", "streams", "pending", "memory", "draining"}
+var refusals = [...]string{"offer", "mismatch", "published", "not_live", "viewers", "sessions", "streams", "pending", "memory", "draining", "address"}

@@ -111,7 +111,7 @@ func TestRefusalsAreCounted(t *testing.T) {
 	s := &Service{}
 	for reason, err := range map[string]error{
 		"offer": &sdp.Error{}, "mismatch": &sdp.Mismatch{}, "published": registry.ErrPublished, "not_live": registry.ErrNotLive, "viewers": ErrViewers,
-		"sessions": registry.ErrFull, "streams": registry.ErrStreams, "pending": registry.ErrPending, "memory": ErrMemory, "draining": ErrDraining,
+		"sessions": registry.ErrFull, "streams": registry.ErrStreams, "pending": registry.ErrPending, "memory": ErrMemory, "draining": ErrDraining, "address": ErrAddress,
 	} {
 		if got := s.refuse(err); got != err {
 			t.Errorf("%s: became %v", reason, got)

@@ -1,7 +1,10 @@
 package controlplane_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"runtime"
@@ -101,6 +104,47 @@ func TestTakeover(t *testing.T) {
 	r.ended(first.session, "silent")
 	r.wait(first.closed, "close_notify to the silent publisher")
 	second.video().run(1, viewer)
+}
+
+// While there is no address to announce, sessions are refused for now, and so are
+// ICE restarts; the sessions that are there go on.
+func TestNoAddressToAnnounce(t *testing.T) {
+	r := start(t)
+	publish, watch := recorded(t, "chromium-whip-vp8"), recorded(t, "chromium-whep")
+	_, session, refused := r.post("/whip/live", publish)
+	if refused != nil {
+		t.Fatalf("%+v", refused)
+	}
+	r.service.LoseAddresses(errors.New("the interfaces are secret0"))
+	refuses := func(what string, refused *refusal) {
+		t.Helper()
+		if refused == nil || refused.status != http.StatusServiceUnavailable || refused.retryAfter == "" ||
+			!strings.Contains(refused.Detail, "ice/announce") || strings.Contains(refused.Detail, "secret0") {
+			t.Errorf("%s: %+v", what, refused)
+		}
+	}
+	_, _, refused = r.post("/whip/other", publish)
+	refuses("a publisher", refused)
+	_, _, refused = r.post("/whep/live", watch)
+	refuses("a viewer", refused)
+	if n := r.metric("refused_sessions/address"); n != 2 {
+		t.Errorf("%d refusals are counted", n)
+	}
+
+	req, err := http.NewRequest("PATCH", session, strings.NewReader("a=ice-ufrag:other\r\na=ice-pwd:0123456789012345678901\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\n"))
+	must(t, err)
+	req.Header.Set("Content-Type", "application/trickle-ice-sdpfrag")
+	req.Header.Set("If-Match", "*")
+	resp, err := http.DefaultClient.Do(req)
+	must(t, err)
+	defer resp.Body.Close()
+	refused = &refusal{status: resp.StatusCode, retryAfter: resp.Header.Get("Retry-After")}
+	must(t, json.NewDecoder(resp.Body).Decode(refused))
+	refuses("an ICE restart", refused)
+	if status, _ := r.ask("GET", session); status != http.StatusNoContent {
+		t.Errorf("the session that was there: %d", status)
+	}
+	r.reaches("sessions", 1)
 }
 
 // A viewer may come before the publisher: refused, then served.

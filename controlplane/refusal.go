@@ -20,6 +20,7 @@ const (
 	ErrDraining Refusal = "the server is shutting down; connect to another one, or again in a minute"
 	ErrViewers  Refusal = "the stream has as many viewers as it may have (attribute streams/<name>/viewers_max); try again later"
 	ErrMemory   Refusal = "the memory limit is reached (attribute limits/memory_bytes); try again later"
+	ErrAddress  Refusal = "the server has no address to announce now (attributes ice/announce, ice/interfaces_allow; its log says why); try again later"
 )
 
 // ErrNoSession says that there is no session by that token, any more or ever.
@@ -83,6 +84,8 @@ func (s *Service) refuse(err error) error {
 		reason = "memory"
 	case err == ErrDraining:
 		reason = "draining"
+	case err == ErrAddress:
+		reason = "address"
 	}
 	for i := range refusals {
 		if refusals[i] == reason {

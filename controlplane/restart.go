@@ -14,7 +14,7 @@ import (
 // returns our side. DTLS, SRTP and media go on as they are.
 //
 // permit is asked before anything changes, with the session's entity tag; what it
-// returns is returned. Other errors: ErrNoSession, ErrUnanswered, *sdp.Error.
+// returns is returned. Other errors: ErrNoSession, ErrUnanswered, ErrAddress, *sdp.Error.
 func (s *Service) Trickle(token string, fragment []byte, permit func(etag string, restart bool) error) (*Session, error) {
 	parsed, err := sdp.ParseFragment(fragment)
 	if err != nil {
@@ -39,7 +39,7 @@ func (s *Service) Trickle(token string, fragment []byte, permit func(etag string
 
 // restart gives a session new credentials of ours, for new ones of its peer.
 func (s *Service) restart(id msg.SessionID, p *peer, remote *sdp.Fragment) (*Session, error) {
-	addrs, err := s.candidates()
+	addrs, err := s.addresses()
 	if err != nil {
 		return nil, err
 	}

@@ -159,6 +159,17 @@ func cached(f func() ([]netip.AddrPort, error)) func() ([]netip.AddrPort, error)
 	}
 }
 
+// addresses returns where peers reach the data plane. Without any, the log says why
+// and the error, ErrAddress, does not: the names of interfaces are not for peers.
+func (s *Service) addresses() ([]netip.AddrPort, error) {
+	addrs, err := s.candidates()
+	if err != nil {
+		s.log.Error("no address to announce", "error", err)
+		return nil, ErrAddress
+	}
+	return addrs, nil
+}
+
 // Session is a session as its creator gets it.
 type Session struct {
 	Token  string // names the session in its URL, and must stay secret
@@ -252,10 +263,10 @@ func (s *Service) create(session *registry.Session, selection *sdp.Selection) (*
 // enter gives a placed session its token and credentials, and settles what is ours
 // in its description.
 func (s *Service) enter(session *registry.Session, selection *sdp.Selection) (*peer, sdp.Local, error) {
-	addrs, err := s.candidates()
+	addrs, err := s.addresses()
 	if err != nil {
-		s.end(session.ID, "no address to announce")
-		return nil, sdp.Local{}, err
+		s.end(session.ID, err.Error())
+		return nil, sdp.Local{}, s.refuse(err)
 	}
 	ufrag, pwd := newCredentials(session.ID)
 	p := &peer{

@@ -117,6 +117,8 @@ func (h *handler) refusePatch(w http.ResponseWriter, token string, err error) {
 	case err == controlplane.ErrNoSession: // it ended while the fragment was on its way
 		_, why := h.service.Lookup(token)
 		noSession(w, why)
+	case err == controlplane.ErrAddress:
+		refuse(w, err)
 	case err == errNoMatch:
 		httpd.Problem(w, http.StatusPreconditionRequired, "", sentence(err.Error()))
 	case err == errStale:

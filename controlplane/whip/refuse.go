@@ -43,6 +43,8 @@ func refuse(w http.ResponseWriter, err error) {
 		status, title, retry = http.StatusTooManyRequests, "Too many pending sessions", 1
 	case err == controlplane.ErrDraining:
 		status, title, retry = http.StatusServiceUnavailable, "Shutting down", 10
+	case err == controlplane.ErrAddress:
+		status, title, retry = http.StatusServiceUnavailable, "No address", 10
 	case err == registry.ErrFull, err == registry.ErrStreams, err == controlplane.ErrViewers, err == controlplane.ErrMemory:
 		status, title, retry = http.StatusServiceUnavailable, "Limit reached", 10
 	}

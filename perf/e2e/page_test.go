@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -126,6 +127,51 @@ func TestPageRestartsICE(t *testing.T) {
 	for _, e := range p.exceptions() {
 		t.Errorf("the page threw: %s", e)
 	}
+}
+
+// A publisher of a codec that no browser here plays.
+const unplayable = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n" +
+	"m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:peer\r\na=ice-pwd:0123456789012345678901\r\n" +
+	"a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n" +
+	"a=setup:actpass\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\na=rtpmap:96 H265/90000\r\n"
+
+// TestPageGivesPlacesBack: the page answers no counter-offers, so it ends the
+// session that comes with one, and says why it does not play.
+func TestPageGivesPlacesBack(t *testing.T) {
+	l := theatre(t)
+	s := l.serve(t, hostV4, "demo/stream=off")
+	p := l.chromium.inspect(t).open(t, s.url+"/", 1280)
+	p.poll(t, func() bool {
+		var loaded bool
+		p.evaluate(t, `document.readyState === 'complete'`, &loaded)
+		return loaded
+	}, func() string { return "the page does not load" })
+	var status int
+	p.evaluate(t, fmt.Sprintf(`fetch('whip/odd', {method: 'POST', headers: {'Content-Type': 'application/sdp'}, body: %q}).then((r) => r.status)`, unplayable), &status)
+	if status != 201 {
+		t.Fatalf("publishing: status %d", status)
+	}
+	p.evaluate(t, `(() => {
+		const send = window.fetch;
+		window.answers = [];
+		window.fetch = async (url, options) => {
+			const response = await send(url, options);
+			if (options?.method) window.answers.push(options.method + ' ' + response.status);
+			return response;
+		};
+		location.hash = '#watch=odd';
+		return true;
+	})()`, new(bool))
+	var answers string
+	p.poll(t, func() bool {
+		p.evaluate(t, `window.answers.join(', ')`, &answers)
+		return answers == "POST 406, DELETE 200"
+	}, func() string { return "the requests and their answers: " + answers })
+	p.poll(t, func() bool {
+		var now player
+		p.evaluate(t, lookAtPlayer, &now)
+		return now.State == "failed" && strings.Contains(now.Text, "H265")
+	}, func() string { return "the page does not say why it does not play" })
 }
 
 // access is what the page shows of the right to publish.

@@ -60,8 +60,9 @@ export async function openSession(pc, url) {
   await describe(pc);
   await gathered(pc);
   const response = await send(url, "POST", "application/sdp", pc.localDescription.sdp);
-  if (response.status !== 201) throw await refusalOf(response);
   const session = new Session(pc, new URL(response.headers.get("Location"), response.url));
+  if (response.status === 406) session.end(); // a counter-offer, which has a session; this page answers none
+  if (response.status !== 201) throw await refusalOf(response);
   try {
     await pc.setRemoteDescription({ type: "answer", sdp: await response.text() });
   } catch (error) {

@@ -129,6 +129,43 @@ func TestPageRestartsICE(t *testing.T) {
 	}
 }
 
+// focused returns what has the focus: "#ID", or else the tag and the class.
+func (p *tab) focused(t *testing.T) string {
+	t.Helper()
+	var at string
+	p.evaluate(t, `(({id, localName, className}) => id ? '#' + id : localName + '.' + className)(document.activeElement)`, &at)
+	return at
+}
+
+// TestPageKeepsFocus: a control that goes away when it is used hands the focus to
+// the one that takes its place.
+func TestPageKeepsFocus(t *testing.T) {
+	l := theatre(t)
+	s := l.serve(t, hostV4)
+	p := l.chromium.inspect(t).open(t, s.url+"/", 1280)
+	p.awaitPlaying(t)
+	for _, step := range []struct{ use, before, after string }{
+		{"click", "watch-stop", "#watch-title"},
+		{"click", "publish-start", "#publish-stop"},
+		{"click", "publish-stop", "#publish-start"},
+		{"form?.requestSubmit", "publish-name", "#publish-stop"}, // as Enter does
+	} {
+		p.evaluate(t, `(document.querySelector('[name=source][value=canvas]').click(), true)`, new(bool))
+		p.evaluate(t, fmt.Sprintf(`(() => {
+			const control = document.getElementById(%q);
+			control.focus();
+			control.%s();
+			return true;
+		})()`, step.before, step.use), new(bool))
+		if at := p.focused(t); at != step.after {
+			t.Errorf("after #%s the focus is at %s, not at %s", step.before, at, step.after)
+		}
+	}
+	for _, e := range p.exceptions() {
+		t.Errorf("the page threw: %s", e)
+	}
+}
+
 // A publisher of a codec that no browser here plays.
 const unplayable = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n" +
 	"m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:peer\r\na=ice-pwd:0123456789012345678901\r\n" +
@@ -209,8 +246,11 @@ func TestPageToken(t *testing.T) {
 		publisher.evaluate(t, `(document.getElementById('publish-form').requestSubmit(), true)`, new(bool))
 	}
 	enter := func(token string) {
-		publisher.evaluate(t, fmt.Sprintf(`(document.getElementById('token').value = %q, document.getElementById('token-form').requestSubmit(), true)`, token), new(bool))
+		publisher.evaluate(t, fmt.Sprintf(`(document.getElementById('token').focus(), document.getElementById('token').value = %q, document.getElementById('token-form').requestSubmit(), true)`, token), new(bool))
 		await("a token was entered", func() bool { return !now.Asks })
+		if at := publisher.focused(t); at != "a.card" { // the first control that is left
+			t.Errorf("after a token was entered the focus is at %s", at)
+		}
 	}
 	refused := func() bool { return now.Publishing == "failed" && now.Asks }
 

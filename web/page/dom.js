@@ -28,3 +28,25 @@ export function element(tag, attributes = {}, ...children) {
 export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
+
+/**
+ * Changes what is shown. Where that takes the focused control away, the focus goes to the first of others that can have it: left alone
+ * it would go to the beginning of the page, and a person at the keyboard or a screen reader with it.
+ * @param {() => void} change
+ * @param {...HTMLElement} others
+ */
+export function keepFocus(change, ...others) {
+  const focused = document.activeElement;
+  change();
+  if (focused !== document.body && !reachable(focused)) others.find(reachable)?.focus();
+}
+
+/**
+ * @param {Element} start
+ * @returns {HTMLElement[]} the controls that come after it, shown or not
+ */
+export const controlsAfter = (start) =>
+  [...document.querySelectorAll("a[href], button, input, select, summary")].filter((control) => start.compareDocumentPosition(control) === Node.DOCUMENT_POSITION_FOLLOWING);
+
+/** @param {Element} control that is shown and switched on */
+const reachable = (control) => control.getClientRects().length > 0 && !control.matches(":disabled");

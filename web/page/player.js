@@ -1,6 +1,6 @@
 // The section that shows one stream.
 
-import { byId, setText } from "./dom.js";
+import { byId, keepFocus, setText } from "./dom.js";
 import { FigureList, watchRows } from "./figures.js";
 import { codecName } from "./format.js";
 import { follow } from "./stats.js";
@@ -109,6 +109,11 @@ export class Player {
   #show(state, text) {
     video.dataset.state = state;
     setText(message, text);
+    keepFocus(() => this.#offer(state), stopButton, title);
+  }
+
+  /** Shows the buttons of a state. */
+  #offer(state) {
     again.hidden = state !== "failed";
     stopButton.hidden = state === "idle";
     mute.hidden = state !== "playing";

@@ -2,7 +2,7 @@
 
 import { testPicture } from "./canvas.js";
 import * as devices from "./devices.js";
-import { byId, setText } from "./dom.js";
+import { byId, keepFocus, setText } from "./dom.js";
 import { FigureList, publishRows } from "./figures.js";
 import { watchHash } from "./hash.js";
 import { follow } from "./stats.js";
@@ -40,7 +40,6 @@ export class Publisher {
     stopButton.addEventListener("click", () => {
       this.stop();
       this.#show("idle", "Stopped.");
-      startButton.focus();
     });
     if (devices.allowed()) {
       this.#listDevices();
@@ -156,9 +155,14 @@ export class Publisher {
    * @param {string} text
    */
   #show(name, text) {
-    const busy = name === "starting" || name === "live" || name === "waiting";
     state.dataset.state = name;
     setText(state, text);
+    keepFocus(() => this.#offer(name), stopButton, startButton);
+  }
+
+  /** Shows the controls of a state. */
+  #offer(name) {
+    const busy = name === "starting" || name === "live" || name === "waiting";
     fields.disabled = busy;
     startButton.hidden = busy;
     stopButton.hidden = !busy;

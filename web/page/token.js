@@ -1,6 +1,6 @@
 // The bearer token with which sessions are opened. This tab remembers it, nothing else does.
 
-import { byId } from "./dom.js";
+import { byId, controlsAfter, keepFocus } from "./dom.js";
 
 const section = byId("access");
 const form = byId("token-form");
@@ -32,7 +32,7 @@ export function onToken(use) {
     event.preventDefault();
     rememberToken(field.value.trim());
     field.value = "";
-    section.hidden = true;
+    keepFocus(() => (section.hidden = true), ...controlsAfter(section));
     use();
   });
 }

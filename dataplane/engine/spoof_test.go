@@ -119,3 +119,26 @@ func TestAddressesMakeRoom(t *testing.T) {
 		t.Errorf("%d addresses, of which %d made room", e.Remotes(), e.Counters.Forgotten)
 	}
 }
+
+// TestCheckBehindAStall: the process was stopped for longer than consent lasts. A check that came meanwhile, to another shard, is taken
+// into account before the session's end; without one it ends with the next tick.
+func TestCheckBehindAStall(t *testing.T) {
+	b := newBurst(t, 2, 2)
+	e, v := b.engines[0], &b.viewers[0]
+	sessions := e.Stats().Sessions
+	b.timers()
+	b.now = b.now.Add(33 * time.Second)
+	e.HandleTimeout(b.now)
+	check := v.check(7)
+	e.HandleRelay(b.now, 1, &engine.Relay{Kind: engine.RelayDatagram, Path: check.Path, Landed: 1, Arrived: b.now, Data: check.Data})
+	for range 3 {
+		b.now = b.now.Add(time.Second)
+		b.timers()
+	}
+	if !e.Owns(v.path.Remote) {
+		t.Error("the session of the viewer that checked has ended")
+	}
+	if n := e.Stats().Sessions; n >= sessions {
+		t.Errorf("%d sessions of %d are left, though only one of them checked", n, sessions)
+	}
+}

@@ -30,8 +30,9 @@ func (e *Engine) HandleTimeout(now clock.Time) {
 		e.tickSources()
 	}
 	if now >= e.nextSlow {
+		stalled := now.Sub(e.nextSlow) >= slowTick
 		e.nextSlow = now.Add(slowTick)
-		e.tickSessions()
+		e.tickSessions(stalled)
 	}
 }
 
@@ -59,10 +60,14 @@ func (e *Engine) tickSources() {
 	}
 }
 
-// tickSessions ends sessions whose time is over, and renews budgets.
-func (e *Engine) tickSessions() {
+// tickSessions ends sessions whose time is over, and renews budgets. After a stall,
+// when the process was stopped, nobody's is over before the next time: checks that
+// came meanwhile may wait in the socket of another shard.
+func (e *Engine) tickSessions(stalled bool) {
 	e.refusals = 0
-	e.expireForeign()
+	if !stalled {
+		e.expireForeign()
+	}
 	for i := range e.outboxes {
 		e.outboxes[i].shrink()
 	}
@@ -71,7 +76,7 @@ func (e *Engine) tickSessions() {
 		for i := range s.nOut {
 			e.egresses.Get(s.egress[i]).resent = 0
 		}
-		if reason, over := e.expired(s); over {
+		if reason, over := e.expired(s); over && !stalled {
 			e.Counters.Expired++
 			e.closed = append(e.closed, msg.SessionClosed{ID: s.id, Reason: reason})
 			e.removeSession(h)

@@ -19,6 +19,7 @@ import (
 type Packet struct {
 	Seq      uint64     // extended sequence number in the route's own space
 	TS       uint32     // RTP timestamp, likewise
+	off      uint32     // of the first byte in the ring's: finding it again takes no division
 	Arrived  clock.Time // when it was kept here
 	Received clock.Time // when this machine received it, as the kernel says
 	CSRC     uint8
@@ -45,7 +46,7 @@ type Ring struct {
 	reach   time.Duration
 }
 
-// New returns a ring for a power of two of packets, and so many bytes, whose first
+// New returns a ring for a power of two of packets, and fewer than 4 GiB, whose first
 // packet will have the position first. What is older
 // than reach may be overwritten before the bytes are used up: memory that is never
 // touched takes none, and touching it for the first time costs more than a packet.
@@ -71,17 +72,16 @@ func (r *Ring) Tail() uint64 { return r.tail }
 //
 //hot:path
 func (r *Ring) At(position uint64) (*Packet, []byte) {
-	p := &r.packets[position%uint64(len(r.packets))]
-	off := p.pos % uint64(len(r.bytes))
-	return p, r.bytes[off : off+uint64(p.Len)]
+	p := &r.packets[position&uint64(len(r.packets)-1)]
+	return p, r.bytes[p.off : uint64(p.off)+uint64(p.Len)]
 }
 
 // Find returns the position of the packet with that extended sequence number.
 //
 //hot:path
 func (r *Ring) Find(seq uint64) (uint64, bool) {
-	n := r.bySeq[seq%uint64(len(r.bySeq))]
-	if n == 0 || n-1 < r.tail || r.packets[(n-1)%uint64(len(r.packets))].Seq != seq {
+	n := r.bySeq[seq&uint64(len(r.bySeq)-1)]
+	if n == 0 || n-1 < r.tail || r.packets[(n-1)&uint64(len(r.packets)-1)].Seq != seq {
 		return 0, false
 	}
 	return n - 1, true
@@ -101,14 +101,14 @@ func (r *Ring) Append(now clock.Time, seq uint64, size int) (*Packet, []byte) {
 		r.pos += total - off // a packet does not wrap
 		r.lap = r.head
 	}
-	for r.tail < r.head && (r.head-r.tail == uint64(len(r.packets)) || r.pos+uint64(size)-r.packets[r.tail%uint64(len(r.packets))].pos > total) {
+	for r.tail < r.head && (r.head-r.tail == uint64(len(r.packets)) || r.pos+uint64(size)-r.packets[r.tail&uint64(len(r.packets)-1)].pos > total) {
 		r.tail++
 	}
-	p := &r.packets[r.head%uint64(len(r.packets))]
-	*p = Packet{Seq: seq, Arrived: now, pos: r.pos}
+	p := &r.packets[r.head&uint64(len(r.packets)-1)]
 	off := r.pos % total
+	*p = Packet{Seq: seq, Arrived: now, pos: r.pos, off: uint32(off)}
 	r.head++
-	r.bySeq[seq%uint64(len(r.bySeq))] = r.head
+	r.bySeq[seq&uint64(len(r.bySeq)-1)] = r.head
 	return p, r.bytes[off : off+uint64(size)]
 }
 
@@ -121,7 +121,7 @@ const leastLap = 8
 //
 //hot:path
 func (r *Ring) beyond(now clock.Time) bool {
-	return r.lap < r.tail || now.Sub(r.packets[r.lap%uint64(len(r.packets))].Arrived) > r.reach
+	return r.lap < r.tail || now.Sub(r.packets[r.lap&uint64(len(r.packets)-1)].Arrived) > r.reach
 }
 
 // Close ends the writing of the packet that Append returned last: n bytes were

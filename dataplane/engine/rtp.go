@@ -115,7 +115,7 @@ func (e *Engine) latch(in *ingress, ssrc uint32, retransmission bool) {
 	}
 	in.leave(in.ssrc, &in.stream)
 	in.ssrc, in.stream = ssrc, srtp.Stream{}
-	in.broken = false
+	in.broken, in.beforeKey = false, 0
 	in.reception, in.nack, in.clock = feedback.Reception{}, feedback.Nack{}, feedback.SenderClock{}
 	in.source = e.newSource()
 }

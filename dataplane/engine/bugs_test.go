@@ -157,7 +157,7 @@ func TestLowerResendLimitHolds(t *testing.T) {
 	ask := func() uint64 {
 		before := e.Counters.Resent
 		lost := []uint16{v.first, v.first + 1, v.first + 2, v.first + 3}
-		nack := v.rtcp(77, wire.AppendNACK(wire.AppendReceiverReport(nil, 77, nil), 77, 1, lost))
+		nack := v.nack(1, lost...)
 		b.handle(0, append(b.frame(false), nack))
 		return e.Counters.Resent - before
 	}

@@ -215,7 +215,7 @@ func (e *Engine) start(r *route, eg *egress, h pkt.Handle) bool {
 	at := r.ring.Head() - 1
 	if r.kind == msg.Video {
 		kept := r.hasKey && r.keyAt >= r.ring.Tail()
-		if !kept || !e.young(r, e.keyframe(r)) && !(r.deaf && e.gopBytes(r) > 0) {
+		if !kept || !e.young(r, r.keyframe()) && !(r.deaf && e.gopBytes(r) > 0) {
 			e.requestKeyframe(r)
 			return false
 		}
@@ -237,7 +237,7 @@ func (e *Engine) start(r *route, eg *egress, h pkt.Handle) bool {
 }
 
 // keyframe is the first packet of the newest one.
-func (e *Engine) keyframe(r *route) *history.Packet {
+func (r *route) keyframe() *history.Packet {
 	p, _ := r.ring.At(r.keyAt)
 	return p
 }

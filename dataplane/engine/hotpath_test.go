@@ -153,6 +153,11 @@ func (p *burstPeer) rtcp(ssrc uint32, compound []byte) pkt.Datagram {
 	return pkt.Datagram{Path: p.path, Data: room[:n]}
 }
 
+// nack asks for packets of a stream again.
+func (p *burstPeer) nack(media uint32, lost ...uint16) pkt.Datagram {
+	return p.rtcp(77, wire.AppendNACK(wire.AppendReceiverReport(nil, 77, nil), 77, media, lost))
+}
+
 func (b *burst) handle(shard int, rx []pkt.Datagram) {
 	for i := range rx {
 		rx[i].Arrived = b.now

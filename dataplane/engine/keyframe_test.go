@@ -56,7 +56,7 @@ func TestKeyframeWhoseFirstPacketIsLate(t *testing.T) {
 	for i := range uint16(packetsInFrame - 1) {
 		lost = append(lost, first+1+i)
 	}
-	b.handle(0, []pkt.Datagram{v.rtcp(77, wire.AppendNACK(wire.AppendReceiverReport(nil, 77, nil), 77, 1, lost))})
+	b.handle(0, []pkt.Datagram{v.nack(1, lost...)})
 	for i, v := range b.viewers {
 		if n := len(packets[v.path.Remote]); n != 2*packetsInFrame {
 			t.Errorf("the viewer on shard %d got %d packets, want the keyframe and the frame after it: %d", i, n, 2*packetsInFrame)

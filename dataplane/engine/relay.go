@@ -117,7 +117,7 @@ func (e *Engine) nextMedia(r *route, to *remote, m *Relay) bool {
 		to.queued = false
 		return false
 	}
-	p, data := r.ring.At(e.nextFor(r, to))
+	p, data := r.ring.At(r.nextFor(to))
 	e.Counters.Relayed++
 	*m = Relay{Kind: RelayMedia, Route: r.id, Space: r.space, Packet: *p, Deaf: r.deaf, Data: data}
 	return true
@@ -128,7 +128,7 @@ func (e *Engine) nextMedia(r *route, to *remote, m *Relay) bool {
 // first, and drops it the second time.
 //
 //hot:path
-func (e *Engine) nextFor(r *route, to *remote) uint64 {
+func (r *route) nextFor(to *remote) uint64 {
 	if to.joins {
 		to.joins = false
 		if r.hasKey && r.keyAt > to.cursor {

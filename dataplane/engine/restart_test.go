@@ -216,3 +216,17 @@ func TestCheckIsAnsweredWhereItLanded(t *testing.T) {
 	}
 	arrive([]byte{22, 0xfe, 0xfd, 1})
 }
+
+// TestReportsOfEachReign: an encoder that starts again takes a new SSRC. Its sender reports are taken as often as its media.
+func TestReportsOfEachReign(t *testing.T) {
+	b := newPublished(t, 1, 1, msg.Feedback{PLI: true})
+	e := b.engines[0]
+	for range 12 {
+		b.ssrc++
+		b.handle(0, b.frame(true))
+		b.handle(0, []pkt.Datagram{b.publisher.rtcp(b.ssrc, wire.AppendSenderReport(nil, &wire.SenderReport{SSRC: b.ssrc, NTP: ntpOrigin}))})
+	}
+	if n := e.Counters.Drops[wire.DropReplay]; n != 0 {
+		t.Errorf("%d of 12 sender reports were taken for replays", n)
+	}
+}

@@ -331,7 +331,7 @@ func (e *Engine) close(r *route, p *history.Packet, used int) {
 func (r *route) noteKeyframe(p *history.Packet) {
 	at := r.ring.Head() - 1
 	if r.hasKey && p.TS == r.keyTS {
-		if first, _ := r.ring.At(r.keyAt); r.keyAt < r.ring.Tail() || p.Seq < first.Seq {
+		if r.keyAt >= r.ring.Tail() && p.Seq < r.keyframe().Seq {
 			r.keyAt = at
 		}
 		return

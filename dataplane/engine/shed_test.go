@@ -91,7 +91,7 @@ func TestShedIsNotSentAgain(t *testing.T) {
 	b.handle(0, b.frame(false))
 	nack := func(seq uint16) uint64 {
 		before := e.Counters.Resent
-		b.handle(0, []pkt.Datagram{v.rtcp(77, wire.AppendNACK(wire.AppendReceiverReport(nil, 77, nil), 77, 1, []uint16{seq}))})
+		b.handle(0, []pkt.Datagram{v.nack(1, seq)})
 		return e.Counters.Resent - before
 	}
 	if n := nack(missing); n != 0 {

@@ -150,7 +150,7 @@ func (e *Engine) keepUp(r *route, eg *egress) {
 		for eg.cursor < head && e.late(r, eg) {
 			e.skip(r, eg, eg.cursor+1)
 		}
-	case r.hasKey && r.keyAt > eg.cursor && e.now.Sub(e.keyframe(r).Arrived) <= e.set.StreamLag:
+	case r.hasKey && r.keyAt > eg.cursor && e.now.Sub(r.keyframe().Arrived) <= e.set.StreamLag:
 		e.skip(r, eg, r.keyAt)
 	default:
 		e.skip(r, eg, head)

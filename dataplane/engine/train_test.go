@@ -172,7 +172,7 @@ func TestSameNumberSameBytes(t *testing.T) {
 	}
 	slices.Sort(lost)
 	b.configure(func(s *engine.Settings) { s.PadMax, s.TrainMax, s.MTU = 0, 1, 1900 })
-	b.handle(0, []pkt.Datagram{v.rtcp(77, wire.AppendNACK(wire.AppendReceiverReport(nil, 77, nil), 77, 9, lost))})
+	b.handle(0, []pkt.Datagram{v.nack(9, lost...)})
 	if again != packetsInFrame {
 		t.Errorf("%d packets sent again, want %d", again, packetsInFrame)
 	}

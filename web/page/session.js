@@ -60,9 +60,12 @@ export async function openSession(pc, url) {
   await describe(pc);
   await gathered(pc);
   const response = await send(url, "POST", "application/sdp", pc.localDescription.sdp);
-  const session = new Session(pc, new URL(response.headers.get("Location"), response.url));
-  if (response.status === 406) session.end(); // a counter-offer, which has a session; this page answers none
-  if (response.status !== 201) throw await refusalOf(response);
+  const location = response.headers.get("Location");
+  const session = location && new Session(pc, new URL(location, response.url));
+  if (response.status !== 201) {
+    session?.end(); // a counter-offer (406) has a session too, and this page answers none
+    throw await refusalOf(response);
+  }
   try {
     await pc.setRemoteDescription({ type: "answer", sdp: await response.text() });
   } catch (error) {

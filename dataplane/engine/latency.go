@@ -139,14 +139,22 @@ func (e *Engine) lateDrop(r *route) time.Duration {
 // may be: sound, and keyframes, without which what follows them is of no use.
 const lastShed = 4
 
+// shedRelief is which part of the limit has to be won back once frames are left out.
+// Leaving out no more than must be would send each batch's younger end alone, by
+// trains of half the length at nearly the same cost.
+const shedRelief = 8
+
 // tooLate says how old a frame may be that is sent to a viewer, and what it counts
 // as when it is left out; 0 is however old. A connection that takes no more has
 // rules of its own (keepUp).
 //
 //hot:path
-func (e *Engine) tooLate(r *route, path *pkt.Path, key bool) (limit time.Duration, why wire.Drop) {
+func (e *Engine) tooLate(r *route, eg *egress, path *pkt.Path, key bool) (limit time.Duration, why wire.Drop) {
 	limit, why = e.lateDrop(r), wire.DropOverdue
 	shed := e.set.Shed
+	if eg.leaveOut == wire.DropShed {
+		shed -= shed / shedRelief
+	}
 	if r.kind == msg.Audio || key {
 		shed *= lastShed
 	}
@@ -166,7 +174,7 @@ func (e *Engine) punctual(r *route, eg *egress, path *pkt.Path) bool {
 		return eg.leaveOut == wire.Kept
 	}
 	p, _ := r.ring.At(eg.cursor)
-	limit, _ := e.tooLate(r, path, false)
+	limit, _ := e.tooLate(r, eg, path, false)
 	return limit == 0 || e.now.Sub(p.Received) <= limit
 }
 
@@ -181,8 +189,9 @@ func (e *Engine) overdue(r *route, eg *egress, path *pkt.Path, p *history.Packet
 		return wire.Kept
 	}
 	if !eg.inFrame || p.TS != eg.frame {
+		limit, why := e.tooLate(r, eg, path, p.KeyStart)
 		eg.inFrame, eg.frame, eg.leaveOut = true, p.TS, wire.Kept
-		if limit, why := e.tooLate(r, path, p.KeyStart); limit > 0 && e.now.Sub(p.Received) > limit {
+		if limit > 0 && e.now.Sub(p.Received) > limit {
 			eg.leaveOut = why
 		}
 	}

@@ -26,7 +26,7 @@ func (o options) runsOf(s scenario.Scenario) int {
 	case scenario.Largest:
 		return len(s.Arms) * 7
 	case scenario.Overload:
-		return len(s.Arms) * 5
+		return len(s.Arms) * (5 + 2*o.runs)
 	}
 	return len(s.Arms) * o.runs
 }

@@ -45,11 +45,11 @@ type Largest struct {
 	P99     float64 `json:"p99_limit_ms"`
 }
 
-// Peak is what an overload found. Runs holds its steps; the last one is the overload.
+// Peak is what an overload found. Runs holds its steps; the last one is an overload.
 type Peak struct {
-	PPS      float64 `json:"pps"`         // the most that was delivered
-	Offered  float64 `json:"offered_pps"` // in the overload
-	Overload float64 `json:"overload_pps"`
+	PPS      float64 `json:"pps"`          // delivered at the rate of which most is; median
+	Offered  float64 `json:"offered_pps"`  // in the overload
+	Overload float64 `json:"overload_pps"` // delivered of it; median
 }
 
 // Disturbed says whether other load touched a run.
@@ -83,9 +83,14 @@ func (a *Arm) Figures(m Metric) (median, least, most float64) {
 	for i, r := range runs {
 		values[i] = m.Value(r)
 	}
-	slices.Sort(values)
+	return Middle(values), slices.Min(values), slices.Max(values)
+}
+
+// Middle is the median of values, of which there must be one.
+func Middle(values []float64) float64 {
+	values = slices.Sorted(slices.Values(values))
 	n := len(values)
-	return (values[(n-1)/2] + values[n/2]) / 2, values[0], values[n-1]
+	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
 // Median is the median of the metric with a key.
@@ -225,6 +230,6 @@ func (a *Arm) Remarks() (lines []string) {
 // overloaded says what else became of an overload: how video and sound were lost, how late the rest came, and how HTTP fared.
 func overloaded(r load.Report) string {
 	f, c := r.Counts.Frames, r.Counts
-	return fmt.Sprintf("in the overload: video frames %d whole, %d broken, %d missing; sound lost %d of %d packets; latency p50 %.0f, p99 %.0f ms; HTTP answers %.1f, at worst %.1f ms",
+	return fmt.Sprintf("in the last overload: video frames %d whole, %d broken, %d missing; sound lost %d of %d packets; latency p50 %.0f, p99 %.0f ms; HTTP answers %.1f, at worst %.1f ms",
 		f.Whole, f.Broken, f.Missing, c.SoundLost, c.SoundDue, c.Latency.P50, c.Latency.P99, r.Answer.Median, r.Answer.Max)
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/dataplane/msg"
+	"sluice/dataplane/wire"
 	"sluice/netopt/attr"
 )
 
@@ -112,6 +113,26 @@ func TestTCPFindsItsShard(t *testing.T) {
 		ended(t, c)
 	}
 	await(t, "none is left", func() bool { return figure(t, tree, "tcp_connections") == "0" })
+}
+
+// A connection gets to the shard that its session moved to, which only the one
+// named by the ufrag knows, whatever came with its first frame.
+func TestTCPFollowsItsSession(t *testing.T) {
+	tree := newTree(t, "dataplane/shards=3")
+	p := start(t, tree, ignore)
+	p.Send(1, msg.ForwardChecks{Ufrag: "Bsession", Shard: 2})
+	p.Send(2, msg.AddSession{ID: msg.NewSessionID(2, 1), Ufrag: "Bsession", Pwd: tcpPwd})
+	for range 8 { // of which some land at each shard
+		c := dialTCP(t, p)
+		check(t, c, "Bsession", tcpPwd)
+		io.WriteString(c, strings.Repeat("\x00\x00", wire.MaxFrame)) // null packets
+		answer(t, c)
+		check(t, c, "Bsession", tcpPwd)
+		answer(t, c)
+	}
+	if st := p.Inspect()[2]; st.Checks != 16 || st.Misplaced != 0 {
+		t.Errorf("%d checks, %d misplaced", st.Checks, st.Misplaced)
+	}
 }
 
 // Connections that show no session end, and are counted by why.

@@ -51,6 +51,11 @@ func (s *Socket) read(now clock.Time, c *Conn) []pkt.Datagram {
 		buf = buf[:len(c.in)]
 	}
 	n := copy(buf, c.in[:c.n])
+	if n == len(buf) { // another socket has read as much as may be before it is placed
+		c.queued = true
+		s.again = append(s.again, c)
+		return s.frames(now, c, buf)
+	}
 	got, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&buf[n])), uintptr(len(buf)-n), unix.MSG_DONTWAIT, 0, 0)
 	switch {
 	case errno == unix.EAGAIN || errno == unix.EINTR:

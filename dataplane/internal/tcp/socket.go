@@ -312,12 +312,13 @@ func (s *Socket) Hangup(remote pkt.Addr) {
 }
 
 // Release takes a connection that is not placed from this socket, with all that
-// was read of it, for another one to adopt.
+// was read of it, for another one to adopt. The second time is the last: the shard
+// that a ufrag names may know that the session has moved, and nobody knows more.
 func (s *Socket) Release(c *Conn) *Conn {
 	_ = unix.EpollCtl(s.epoll, unix.EPOLL_CTL_DEL, c.fd, nil)
 	delete(s.conns, c.path.Remote.Conn)
 	c.away = true // lists here may still name it
-	return &Conn{fd: c.fd, path: c.path, ended: c.ended, in: c.in, n: c.n, placed: true}
+	return &Conn{fd: c.fd, path: c.path, ended: c.ended, in: c.in, n: c.n, released: true, placed: c.released}
 }
 
 // Adopt takes a connection that another socket released.
@@ -395,7 +396,8 @@ type Conn struct {
 	fd       int
 	path     pkt.Path
 	deadline clock.Time
-	placed   bool // it is with the shard that its first frame named
+	placed   bool // it is with the shard that its first frame belongs to
+	released bool // another socket had it before
 	claimed  bool // a session has it
 	away     bool // another socket has it
 	closed   bool

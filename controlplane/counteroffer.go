@@ -22,7 +22,7 @@ type counterOffer struct {
 
 // offer makes a session of our own offer of a stream, for a viewer whose offer did
 // not fit. It has its place, and begins with the answer.
-func (s *Service) offer(stream string, source netip.Addr, tracks []sdp.Track, why *sdp.Mismatch) (*Session, error) {
+func (s *Service) offer(stream string, source netip.Addr, tracks []sdp.Track, why *sdp.Mismatch, addrs []netip.AddrPort) (*Session, error) {
 	s.refuse(why)
 	selection, err := sdp.CounterOffer(tracks)
 	if err != nil {
@@ -32,10 +32,7 @@ func (s *Service) offer(stream string, source netip.Addr, tracks []sdp.Track, wh
 	if err != nil {
 		return nil, s.refuse(err)
 	}
-	p, local, err := s.enter(session, selection)
-	if err != nil {
-		return nil, err
-	}
+	p, local := s.enter(session, selection, addrs)
 	s.send()
 	p.offered = &counterOffer{selection, local.Pwd, time.Now().Add(counterOfferLife)}
 	return &Session{

@@ -109,7 +109,7 @@ func TestTakeover(t *testing.T) {
 // While there is no address to announce, sessions are refused for now, and so are
 // ICE restarts; the sessions that are there go on.
 func TestNoAddressToAnnounce(t *testing.T) {
-	r := start(t)
+	r := start(t, "streams/takeover_ms=0")
 	publish, watch := recorded(t, "chromium-whip-vp8"), recorded(t, "chromium-whep")
 	_, session, refused := r.post("/whip/live", publish)
 	if refused != nil {
@@ -125,10 +125,15 @@ func TestNoAddressToAnnounce(t *testing.T) {
 	}
 	_, _, refused = r.post("/whip/other", publish)
 	refuses("a publisher", refused)
+	_, _, refused = r.post("/whip/live", publish)
+	refuses("a publisher in place of one that is silent", refused)
 	_, _, refused = r.post("/whep/live", watch)
 	refuses("a viewer", refused)
-	if n := r.metric("refused_sessions/address"); n != 2 {
+	if n := r.metric("refused_sessions/address"); n != 3 {
 		t.Errorf("%d refusals are counted", n)
+	}
+	if why := r.service.Ready(); len(why) != 1 || !strings.Contains(why[0], "ice/announce") {
+		t.Errorf("not ready because of %q", why)
 	}
 
 	req, err := http.NewRequest("PATCH", session, strings.NewReader("a=ice-ufrag:other\r\na=ice-pwd:0123456789012345678901\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\n"))

@@ -78,7 +78,7 @@ func (s *Service) Health() []string {
 func (s *Service) Ready() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.admit(); err != nil {
+	if _, err := s.admit(); err != nil {
 		return []string{err.Error()}
 	}
 	return nil

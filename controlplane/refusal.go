@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"errors"
+	"net/netip"
 	"runtime/debug"
 	"runtime/metrics"
 
@@ -35,15 +36,16 @@ const (
 // ErrEventStreams says that a viewer can have no event feed.
 const ErrEventStreams Refusal = "the limit of event feeds is reached (attribute limits/event_streams); try again later"
 
-// admit reports whether the service takes sessions at all.
-func (s *Service) admit() error {
+// admit returns where peers of a new session reach the data plane, or why the
+// service takes no sessions at all.
+func (s *Service) admit() ([]netip.AddrPort, error) {
 	switch limit := memoryAttr.Get(s.tree); {
 	case s.draining:
-		return ErrDraining
+		return nil, ErrDraining
 	case limit > 0 && memoryInUse() > uint64(limit):
-		return ErrMemory
+		return nil, ErrMemory
 	}
-	return nil
+	return s.addresses()
 }
 
 // limitMemory makes the runtime collect harder as the limit comes near; a tenth

@@ -192,7 +192,8 @@ func (s *Service) Publish(stream string, source netip.Addr, offer []byte) (*Sess
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.admit(); err != nil {
+	addrs, err := s.admit()
+	if err != nil {
 		return nil, s.refuse(err)
 	}
 	var tracks []sdp.Track
@@ -209,7 +210,7 @@ func (s *Service) Publish(stream string, source netip.Addr, offer []byte) (*Sess
 	for _, viewer := range lost {
 		s.bury(viewer.ID, "the publisher came back with another codec: connect again")
 	}
-	return s.create(session, selection)
+	return s.create(session, selection, addrs), nil
 }
 
 // Subscribe makes a session for a viewer. One whose offer does not fit gets an
@@ -222,7 +223,8 @@ func (s *Service) Subscribe(stream string, source netip.Addr, offer []byte) (*Se
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.admit(); err != nil {
+	addrs, err := s.admit()
+	if err != nil {
 		return nil, s.refuse(err)
 	}
 	watched := s.registry.Stream(stream)
@@ -238,7 +240,7 @@ func (s *Service) Subscribe(stream string, source netip.Addr, offer []byte) (*Se
 	}
 	selection, err := parsed.Subscribe(tracks)
 	if mismatch := mismatched(err); mismatch != nil {
-		return s.offer(stream, source, tracks, mismatch)
+		return s.offer(stream, source, tracks, mismatch, addrs)
 	}
 	if err != nil {
 		return nil, s.refuse(err)
@@ -247,27 +249,19 @@ func (s *Service) Subscribe(stream string, source netip.Addr, offer []byte) (*Se
 	if err != nil {
 		return nil, s.refuse(err)
 	}
-	return s.create(session, selection)
+	return s.create(session, selection, addrs), nil
 }
 
 // create begins a placed session, and writes the answer.
-func (s *Service) create(session *registry.Session, selection *sdp.Selection) (*Session, error) {
-	p, local, err := s.enter(session, selection)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) create(session *registry.Session, selection *sdp.Selection, addrs []netip.AddrPort) *Session {
+	p, local := s.enter(session, selection, addrs)
 	s.begin(p, selection, local.Pwd)
-	return &Session{Token: p.token, ETag: p.etag(), Answer: selection.Answer(local)}, nil
+	return &Session{Token: p.token, ETag: p.etag(), Answer: selection.Answer(local)}
 }
 
 // enter gives a placed session its token and credentials, and settles what is ours
 // in its description.
-func (s *Service) enter(session *registry.Session, selection *sdp.Selection) (*peer, sdp.Local, error) {
-	addrs, err := s.addresses()
-	if err != nil {
-		s.end(session.ID, err.Error())
-		return nil, sdp.Local{}, s.refuse(err)
-	}
+func (s *Service) enter(session *registry.Session, selection *sdp.Selection, addrs []netip.AddrPort) (*peer, sdp.Local) {
 	ufrag, pwd := newCredentials(session.ID)
 	p := &peer{
 		token: newToken(), since: time.Now(), ufrag: ufrag, session: session, videoLine: -1,
@@ -289,7 +283,7 @@ func (s *Service) enter(session *registry.Session, selection *sdp.Selection) (*p
 		Fingerprint: strings.TrimPrefix(s.keyer.Fingerprint(), "sha-256 "),
 		Candidates:  sdp.HostCandidates(addrs, dataplane.ICETCP.Get(s.tree)),
 		SessionID:   uint64(session.ID),
-	}, nil
+	}
 }
 
 // begin tells keyer and data plane about a session whose description is complete.

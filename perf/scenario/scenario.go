@@ -235,8 +235,8 @@ func variants() []Scenario {
 			Plan: plan(load.Media{}, 2000), Arms: []Arm{sluice, scraped("each second", time.Second), scraped("each 100 ms", 100*time.Millisecond)},
 		},
 		{
-			Name: "shards", About: "a shard for each processor, or one, transmit side", Setup: Transmit, Plan: plan(frames(30, 8), 1000),
-			Arms: append([]Arm{sluice, set("one shard", "dataplane/shards=1")}, yardsticks(frames(30, 8))...),
+			Name: "shards", About: "a shard for each processor, or one, 120 frames/s, transmit side", Setup: Transmit, Plan: plan(frames(120, 8), 1000),
+			Arms: append([]Arm{sluice, set("one shard", "dataplane/shards=1")}, yardsticks(frames(120, 8))...),
 		},
 		{
 			Name: "steering", About: "datagrams to any shard, or to their own", Setup: Loopback, Plan: burst,

@@ -6,7 +6,6 @@ import (
 	"sluice/dataplane/engine"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
-	"sluice/dataplane/wire"
 )
 
 // Media to viewers has the mark of its kind, the first time and again, from the
@@ -38,8 +37,7 @@ func TestMarks(t *testing.T) {
 	count("marked", map[pkt.Mark]int{marked: 2 * packetsInFrame})
 	b.handle(0, []pkt.Datagram{b.viewers[0].check(7)})
 	count("a check", map[pkt.Mark]int{none: 1})
-	again := wire.AppendNACK(wire.AppendReceiverReport(nil, 77, nil), 77, 2, []uint16{b.viewers[1].first + 3})
-	b.handle(0, []pkt.Datagram{b.viewers[1].rtcp(77, again)})
+	b.handle(0, []pkt.Datagram{b.viewers[1].nack(2, b.viewers[1].first+3)})
 	count("again", map[pkt.Mark]int{marked: 1})
 
 	own := func(t msg.Tuning) { b.engines[0].HandleCommand(b.now, msg.TuneRoute{Route: burstRoute, Tuning: t}) }

@@ -208,9 +208,8 @@ func TestLateFramesAreLeftOut(t *testing.T) {
 	// What is too old to be sent is too old to be sent again.
 	v := &b.viewers[0]
 	b.now = arrived.Add(time.Second)
-	compound := wire.AppendNACK(wire.AppendReceiverReport(nil, 77, nil), 77, 1, []uint16{v.first + packetsInFrame})
 	before := b.packets
-	b.handle(0, []pkt.Datagram{v.rtcp(77, compound)})
+	b.handle(0, []pkt.Datagram{v.nack(1, v.first+packetsInFrame)})
 	if e.Counters.NACKMissed != 1 || e.Counters.Resent != 0 || b.packets != before {
 		t.Errorf("%d of %d packets asked for were missed, %d sent again", e.Counters.NACKMissed, e.Counters.NACKIn, e.Counters.Resent)
 	}

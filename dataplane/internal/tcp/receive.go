@@ -51,16 +51,11 @@ func (s *Socket) read(now clock.Time, c *Conn) []pkt.Datagram {
 		buf = buf[:len(c.in)]
 	}
 	n := copy(buf, c.in[:c.n])
-	if n == len(buf) { // another socket has read as much as may be before it is placed
-		c.queued = true
-		s.again = append(s.again, c)
-		return s.frames(now, c, buf)
-	}
-	got, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&buf[n])), uintptr(len(buf)-n), unix.MSG_DONTWAIT, 0, 0)
+	got, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf[n:]))), uintptr(len(buf)-n), unix.MSG_DONTWAIT, 0, 0)
 	switch {
 	case errno == unix.EAGAIN || errno == unix.EINTR:
 		got = 0
-	case errno != 0 || got == 0:
+	case errno != 0 || got == 0 && n < len(buf): // else there was no room: all of it was read before it came here
 		s.end(c)
 		return nil
 	}

@@ -13,15 +13,16 @@ import (
 )
 
 // Requests here are small: an SDP offer, an attribute's value, a page. Nobody
-// honest needs longer than this to send one or to take its answer. A handler
+// honest needs longer than this to send one or to take its answer: on a bad line,
+// TCP that lost its SYN waits 3 s before it sends a request again, then 6 and 12
+// (RFC 6298 section 5.7). How many wait at once, package fair limits. A handler
 // that streams moves its own deadline with http.ResponseController; a hijacked
 // connection (WebSocket) has none.
 const (
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 15 * time.Second
-	writeTimeout      = 30 * time.Second
-	idleTimeout       = 60 * time.Second
-	maxHeaderBytes    = 16 << 10
+	readTimeout    = 30 * time.Second
+	writeTimeout   = 30 * time.Second
+	idleTimeout    = 60 * time.Second
+	maxHeaderBytes = 16 << 10
 )
 
 // NewServer returns a server for h with a limit on every wait and on the size
@@ -32,14 +33,13 @@ const (
 func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	ctx, end := context.WithCancel(context.Background())
 	s := &http.Server{
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		Handler:           h,
-		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		BaseContext:    func(net.Listener) context.Context { return ctx },
+		Handler:        h,
+		ReadTimeout:    readTimeout, // of the head alone too
+		WriteTimeout:   writeTimeout,
+		IdleTimeout:    idleTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	s.RegisterOnShutdown(end)
 	return s

@@ -109,11 +109,10 @@ func TestServerRefusesLargeHeaders(t *testing.T) {
 func TestServerHasEveryTimeout(t *testing.T) {
 	srv := NewServer(nil, slog.New(slog.DiscardHandler))
 	for name, d := range map[string]int64{
-		"ReadHeaderTimeout": int64(srv.ReadHeaderTimeout),
-		"ReadTimeout":       int64(srv.ReadTimeout),
-		"WriteTimeout":      int64(srv.WriteTimeout),
-		"IdleTimeout":       int64(srv.IdleTimeout),
-		"MaxHeaderBytes":    int64(srv.MaxHeaderBytes),
+		"ReadTimeout":    int64(srv.ReadTimeout),
+		"WriteTimeout":   int64(srv.WriteTimeout),
+		"IdleTimeout":    int64(srv.IdleTimeout),
+		"MaxHeaderBytes": int64(srv.MaxHeaderBytes),
 	} {
 		if d <= 0 {
 			t.Errorf("%s is unlimited", name)
@@ -131,7 +130,7 @@ func TestSlowClientsAreLetGo(t *testing.T) {
 			w.Write(large)
 		}
 	}), slog.New(slog.DiscardHandler))
-	srv.ReadHeaderTimeout, srv.ReadTimeout, srv.WriteTimeout, srv.IdleTimeout = patience, 2*patience, 4*patience, patience
+	srv.ReadTimeout, srv.WriteTimeout, srv.IdleTimeout = 2*patience, 4*patience, patience
 	closed := make(chan struct{}, 1)
 	srv.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateClosed {

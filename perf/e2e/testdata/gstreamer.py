@@ -226,6 +226,11 @@ else:
         transceiver.props.do_nack = True
     peer.connect("pad-added", incoming)
     peer.get_by_name("rtpbin").connect("new-jitterbuffer", arriving)
+# libnice sends a check three times, which a network that loses a tenth each way
+# defeats in one session of seventy: seven, as RFC 8489, section 6.2.1 has it.
+ice = peer.props.ice_agent
+ice._ref()  # the property gives away webrtcbin's own reference
+ice.props.agent.props.stun_max_retransmissions = 7
 peer.connect("on-negotiation-needed", lambda _: peer.emit("create-offer", None, Gst.Promise.new_with_change_func(offered)))
 peer.connect("notify::ice-gathering-state", gathered)
 bus = pipeline.get_bus()

@@ -151,6 +151,7 @@ type peerSpec struct {
 	kinds  string // av (default), a, v
 	codec  string
 	source string // canvas (default), camera
+	again  bool   // GStreamer calls again when its connection fails
 }
 
 // open starts a peer page in the browser; it goes when the test ends.

@@ -16,8 +16,12 @@ func (l *lab) gstreamer(t *testing.T, spec peerSpec) *peer {
 	t.Helper()
 	p := &peer{id: fmt.Sprintf("%s/gstreamer/%s/%d", t.Name(), spec.role, time.Now().UnixNano())}
 	// Debian's Python, whose modules know GStreamer.
-	proc, err := l.clients.start(filepath.Join(t.TempDir(), "gstreamer.log"), nil, "/usr/bin/python3", "testdata/gstreamer.py",
-		p.id, spec.role, spec.url, strings.TrimPrefix(spec.codec, "video/"), "http://"+stageAddr+"/report")
+	argv := []string{"/usr/bin/python3", "testdata/gstreamer.py",
+		p.id, spec.role, spec.url, strings.TrimPrefix(spec.codec, "video/"), "http://" + stageAddr + "/report"}
+	if spec.again {
+		argv = append(argv, "again")
+	}
+	proc, err := l.clients.start(filepath.Join(t.TempDir(), "gstreamer.log"), nil, argv...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,14 +1,16 @@
 """A GStreamer client: webrtcbin publishes by WHIP or watches by WHEP, and says
 twice a second what was decoded, as the pages in the browsers do.
 
-    gstreamer.py ID ROLE URL CODEC REPORT_URL
+    gstreamer.py ID ROLE URL CODEC REPORT_URL [again]
 
-ROLE is publish or watch, CODEC one of H264, H265, VP8. SIGTERM ends the session
+ROLE is publish or watch, CODEC one of H264, H265, VP8. With "again" it calls again
+when its connection fails, or takes 15 s. SIGTERM ends the session
 by DELETE, which must be answered by 200.
 """
 
 import array
 import json
+import os
 import signal
 import sys
 import threading
@@ -24,7 +26,8 @@ gi.require_version("GstSdp", "1.0")
 gi.require_version("GstWebRTC", "1.0")
 from gi.repository import GLib, Gst, GstSdp, GstWebRTC
 
-ID, ROLE, URL, CODEC, REPORT_URL = sys.argv[1:]
+ID, ROLE, URL, CODEC, REPORT_URL = sys.argv[1:6]
+AGAIN = "again" in sys.argv[6:]
 
 # As cameras do: a group of pictures a second or two long, no B frames, parameter
 # sets with each keyframe.
@@ -56,6 +59,7 @@ loop = GLib.MainLoop()
 lock = threading.Lock()
 seen = {"ID": ID, "State": "opening media", "Error": "", "Pixels": {"Looks": 0, "Moved": 0}, "Shown": {"Freezes": 0, "Frozen": 0, "Longest": 0}}
 session = None
+begun = time.monotonic()
 last_picture = None
 last_shown = None
 FROZEN = 500  # a freeze is so many milliseconds without a new picture
@@ -187,6 +191,8 @@ def report():
     # Never ask GStreamer under the lock: it calls back under locks of its own.
     if session:
         say(State=peer.props.connection_state.value_nick)
+    if AGAIN and (seen["State"] == "failed" or seen["State"] == "connecting" and time.monotonic() > begun + 15):
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     count_losses()
     with lock:
         body = json.dumps(seen).encode()
@@ -226,11 +232,6 @@ else:
         transceiver.props.do_nack = True
     peer.connect("pad-added", incoming)
     peer.get_by_name("rtpbin").connect("new-jitterbuffer", arriving)
-# libnice sends a check three times, which a network that loses a tenth each way
-# defeats in one session of seventy: seven, as RFC 8489, section 6.2.1 has it.
-ice = peer.props.ice_agent
-ice._ref()  # the property gives away webrtcbin's own reference
-ice.props.agent.props.stun_max_retransmissions = 7
 peer.connect("on-negotiation-needed", lambda _: peer.emit("create-offer", None, Gst.Promise.new_with_change_func(offered)))
 peer.connect("notify::ice-gathering-state", gathered)
 bus = pipeline.get_bus()

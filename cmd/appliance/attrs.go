@@ -52,7 +52,7 @@ var (
 	})
 	mediaListen = attrs.Text(attr.Decl{
 		Path: "media/listen", Mode: attr.Boot, Max: 64, Default: ":8189", Check: checkListen, Since: "0.1",
-		Doc: "Address and port of all media, over UDP.",
+		Doc: "Address and port of all media, over UDP. One address in place of all saves naming it with each message that is sent.",
 	})
 	demoStream = attrs.Text(attr.Decl{
 		Path: "demo/stream", Mode: attr.Boot, Max: 64, Default: "demo", Check: whip.CheckStream, Since: "0.1",

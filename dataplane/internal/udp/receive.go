@@ -66,7 +66,16 @@ func (r *receiver) init(buffers []byte) {
 		h.Iov = &r.iovs[i]
 		h.SetIovlen(1)
 		h.Control = &r.control[i][0]
+		r.ready(i)
 	}
+}
+
+// ready says how much room a message has, which the last one in its place wrote over.
+//
+//hot:path
+func (r *receiver) ready(i int) {
+	r.hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet6
+	r.hdrs[i].hdr.SetControllen(rxControl)
 }
 
 // Receive returns the datagrams that wait, up to a batch, nil when there are
@@ -99,17 +108,17 @@ func (s *Socket) Receive(origin time.Time, now clock.Time) (rx []pkt.Datagram, t
 //hot:path
 func (s *Socket) fetch() bool {
 	r := &s.rx
-	for i := range r.hdrs {
-		r.hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet6
-		r.hdrs[i].hdr.SetControllen(rxControl)
+	for i := range r.hdrs[:r.got] {
+		r.ready(i)
 	}
+	r.got, r.next = 0, 0
 	// MSG_DONTWAIT: a raw system call must not block, or it would hold up the
 	// runtime's stop-the-world.
 	got, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&r.hdrs[0])), rxMessages, unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return false // EAGAIN; others (an ICMP error) are about one peer and pass
 	}
-	r.got, r.next = int(got), 0
+	r.got = int(got)
 	s.Counters.RxMessages += uint64(got)
 	return true
 }

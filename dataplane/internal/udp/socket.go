@@ -45,7 +45,8 @@ type Options struct {
 // Listen opens a socket whose port others of the process can share
 // (SO_REUSEPORT, socket(7)). The port must be free unless it is shared, EADDRINUSE
 // otherwise. One IPv6 socket serves both versions, IPv4 peers as mapped addresses,
-// so that the packet path has one kind of address.
+// so that the packet path has one kind of address. What is sent leaves from the
+// address that its run names, unless the socket is bound to one.
 func Listen(addr netip.AddrPort, o Options) (*Socket, error) {
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -67,6 +68,7 @@ func Listen(addr netip.AddrPort, o Options) (*Socket, error) {
 	s.rx.init(o.Memory(rxMessages * rxStride))
 	s.tx.init()
 	s.tx.priorities = o.Able.Priorities == nil
+	s.tx.bound = !addr.Addr().IsUnspecified()
 	return s, nil
 }
 

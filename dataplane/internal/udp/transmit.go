@@ -48,6 +48,7 @@ type transmitter struct {
 	control [txChunk][txControl]byte
 	segments
 	priorities bool // the kernel takes them by message
+	bound      bool // to one address, which everything leaves from then
 
 	// Where sending stands in the batch: packets of run, from offset on.
 	run    int
@@ -68,8 +69,6 @@ func (t *transmitter) init() {
 		h.SetIovlen(1)
 		h.Control = &t.control[i][0]
 		t.names[i].Family = unix.AF_INET6
-		c := t.control[i][:]
-		*(*unix.Cmsghdr)(unsafe.Pointer(&c[0])) = unix.Cmsghdr{Len: unix.SizeofCmsghdr + 20, Level: unix.IPPROTO_IPV6, Type: unix.IPV6_PKTINFO}
 	}
 }
 
@@ -137,7 +136,6 @@ func (s *Socket) fill(b *pkt.Batch, runs []pkt.Run) int {
 		t.iovs[n].SetLen(int(size))
 		t.names[n].Addr = r.Path.Remote.IP
 		t.names[n].Port = bigEndian(r.Path.Remote.Port)
-		*(*[16]byte)(t.control[n][unix.SizeofCmsghdr:]) = r.Path.Local
 		t.hdrs[n].hdr.SetControllen(t.describe(n, r, size, offset))
 		if offset += size; offset == r.Len {
 			run, offset = run+1, 0
@@ -147,13 +145,19 @@ func (s *Socket) fill(b *pkt.Batch, runs []pkt.Run) int {
 }
 
 // describe writes what goes with an entry beside its address, and returns the
-// size of its ancillary data. An IPv4 packet that leaves by an IPv6 socket takes
+// size of its ancillary data. Little of it lies on the kernel's stack, more is
+// allocated (net/socket.c, ____sys_sendmsg). An IPv4 packet that leaves by an IPv6 socket takes
 // the class of its own version (net/ipv4/udp.c udp_sendmsg), and its queue
 // priority from it unless one follows (net/ipv4/ip_sockglue.c ip_cmsg_send).
 //
 //hot:path
 func (t *transmitter) describe(n int, r *pkt.Run, size, offset int32) int {
-	c, at := &t.control[n], txPacketInfo
+	c, at := &t.control[n], 0
+	if !t.bound {
+		*(*unix.Cmsghdr)(unsafe.Pointer(&c[0])) = unix.Cmsghdr{Len: unix.SizeofCmsghdr + unix.SizeofInet6Pktinfo, Level: unix.IPPROTO_IPV6, Type: unix.IPV6_PKTINFO}
+		*(*unix.Inet6Pktinfo)(unsafe.Pointer(&c[unix.SizeofCmsghdr])) = unix.Inet6Pktinfo{Addr: r.Path.Local}
+		at = txPacketInfo
+	}
 	if r.Mark.Class != 0 {
 		level, name := int32(unix.IPPROTO_IPV6), int32(unix.IPV6_TCLASS)
 		if r.Path.Remote.Is4() {

@@ -242,12 +242,14 @@ func mixed(t *testing.T, b *pkt.Batch, to pkt.Path) (want [][]byte) {
 
 // Runs arrive as the packets they were made of, from the address they say.
 func TestSendRuns(t *testing.T) {
-	for _, c := range []struct{ name, to, from string }{
-		{"v4", "127.0.0.1", "127.0.0.3"},
-		{"v6", "::1", "::1"},
+	for _, c := range []struct{ name, listen, to, from string }{
+		{"v4", "[::]:0", "127.0.0.1", "127.0.0.3"},
+		{"v6", "[::]:0", "::1", "::1"},
+		{"one v4 address", "127.0.0.3:0", "127.0.0.1", "127.0.0.3"},
+		{"one v6 address", "[::1]:0", "::1", "::1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, peer := listen(t, "[::]:0"), listen(t, "[::]:0")
+			s, peer := listen(t, c.listen), listen(t, "[::]:0")
 			b := newBatch()
 			for range 2 { // a socket goes on after a batch
 				want := mixed(t, b, path(c.to, peer.Port(), c.from))
@@ -576,15 +578,16 @@ func TestFallbackIsCounted(t *testing.T) {
 func TestMarks(t *testing.T) {
 	byMessage := SelfTest().Priorities == nil
 	for _, c := range []struct {
-		name, addr              string
+		name, listen, addr      string
 		level, option, received int
 		byClass                 uint8 // priority of AF41 (include/net/route.h rt_tos2priority)
 	}{
-		{"v4", "127.0.0.1", unix.IPPROTO_IP, unix.IP_RECVTOS, unix.IP_TOS, 2},
-		{"v6", "::1", unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, unix.IPV6_TCLASS, 0},
+		{"v4", "[::]:0", "127.0.0.1", unix.IPPROTO_IP, unix.IP_RECVTOS, unix.IP_TOS, 2},
+		{"v6", "[::]:0", "::1", unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, unix.IPV6_TCLASS, 0},
+		{"one address", "127.0.0.1:0", "127.0.0.1", unix.IPPROTO_IP, unix.IP_RECVTOS, unix.IP_TOS, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := listen(t, "[::]:0")
+			s := listen(t, c.listen)
 			peer := listen(t, netip.AddrPortFrom(netip.MustParseAddr(c.addr), 0).String())
 			peer.Use(pkt.Accel{}) // packet by packet
 			if err := unix.SetsockoptInt(peer.FD(), c.level, c.option, 1); err != nil {

@@ -14,12 +14,12 @@ import (
 // PR_SET_TIMERSLACK). The Go runtime's monitor thread wakes with every sleeping shard
 // that gets to work, and every 20 µs for a while, to look for threads that block:
 // with the kernel's default of 50 µs that is a sixth of the CPU time of a shard that
-// forwards to 100 viewers. Looking every few milliseconds does, and for the monitor ten
-// times a second: while it waits, no shard has to wake it.
+// forwards to 100 viewers. Looking every few milliseconds does, and for the monitor once
+// a second on an idle processor: while it waits, no shard has to wake it.
 // Shards take their timers back to the microsecond (package shard).
 const (
 	timerSlack   = 4 * time.Millisecond
-	monitorSlack = 100 * time.Millisecond
+	monitorSlack = time.Second
 )
 
 // relaxTimers starts the program again with timerSlack, unless it has it: threads

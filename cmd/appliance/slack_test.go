@@ -24,7 +24,7 @@ func TestTimerSlack(t *testing.T) {
 		}
 		threads[strings.TrimSpace(string(slack))]++
 	}
-	if threads["10000"] != 2 || threads["100000000"] != 1 || threads["4000000"] != len(tasks)-3 {
-		t.Errorf("threads by slack in ns: %v; want 2 of 10000, 1 of 100000000, all others of 4000000", threads)
+	if threads["10000"] != 2 || threads["1000000000"] != 1 || threads["4000000"] != len(tasks)-3 {
+		t.Errorf("threads by slack in ns: %v; want 2 of 10000, 1 of 1000000000, all others of 4000000", threads)
 	}
 }

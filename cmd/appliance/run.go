@@ -132,6 +132,7 @@ func run(args []string) error {
 		a.stop()
 		return err
 	}
+	debug.FreeOSMemory() // the self-test's buffers: more than all that lives
 	defer a.watchFiles()()
 	a.wait()
 	a.stop()

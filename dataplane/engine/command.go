@@ -89,6 +89,9 @@ func (e *Engine) addSession(c *msg.AddSession) {
 	}
 	s.id, s.since = c.ID, e.now
 	s.feedbackSSRC = uint32(e.rand()) | 1
+	if h.Index() == len(e.links) {
+		e.links = append(e.links, link{})
+	}
 	e.links[h.Index()] = link{local: credentials{c.Ufrag, ice.NewCredentials(c.Pwd)}}
 	e.byID[c.ID] = h
 	e.byUfrag[c.Ufrag] = h

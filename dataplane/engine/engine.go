@@ -170,7 +170,6 @@ func New(cfg Config, set Settings) *Engine {
 		sessions:  pkt.NewSlab(pkt.Place[session](cfg.Memory, cfg.Sessions)),
 		ingresses: pkt.NewSlab(pkt.Place[ingress](cfg.Memory, cfg.Streams)),
 		egresses:  pkt.NewSlab(pkt.Place[egress](cfg.Memory, maxMedia*cfg.Sessions)),
-		links:     make([]link, cfg.Sessions),
 		byID:      map[msg.SessionID]pkt.Handle{},
 		byUfrag:   map[string]pkt.Handle{},
 		forward:   map[string]int{},

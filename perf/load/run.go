@@ -81,8 +81,9 @@ func (s *session) close(ctx context.Context) {
 	s.bench.Close(ctx)
 }
 
+// settlePublisher waits until what the server keeps of a stream has filled, or viewers would be charged for it.
 func (s *session) settlePublisher(ctx context.Context) (err error) {
-	if err := sleep(ctx, Settling); err != nil {
+	if err := sleep(ctx, max(Settling, s.plan.RSSWait/4)); err != nil {
 		return err
 	}
 	s.report.Profile = s.bench.pubs[0].conn.Profile.String()

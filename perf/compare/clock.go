@@ -46,9 +46,9 @@ func (o options) guess(s scenario.Scenario) time.Duration {
 	if s.Setup == scenario.Transmit {
 		windows = 2
 	}
-	wait := max(o.wait(s), warmUp)
+	rssWait := o.wait(s)
 	joins := time.Duration(s.Plan.Viewers+max(s.Plan.Streams, 1)) * joinTime
-	return load.Settling + joins + wait + time.Duration(windows)*(o.window+time.Second)
+	return load.Settle(rssWait) + joins + max(rssWait, warmUp) + time.Duration(windows)*(o.window+time.Second)
 }
 
 // done takes a run off.

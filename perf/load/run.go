@@ -30,6 +30,10 @@ type Plan struct {
 // Settling is how long a server gets to be done with a new publisher.
 const Settling = time.Second
 
+// Settle is how long it gets where memory is read so long after the last viewer joined: until what it keeps of a stream has filled,
+// or viewers would be charged for that.
+func Settle(rssWait time.Duration) time.Duration { return max(Settling, rssWait/4) }
+
 const (
 	parallelJoins = 4
 	stormJoins    = 64
@@ -81,9 +85,8 @@ func (s *session) close(ctx context.Context) {
 	s.bench.Close(ctx)
 }
 
-// settlePublisher waits until what the server keeps of a stream has filled, or viewers would be charged for it.
 func (s *session) settlePublisher(ctx context.Context) (err error) {
-	if err := sleep(ctx, max(Settling, s.plan.RSSWait/4)); err != nil {
+	if err := sleep(ctx, Settle(s.plan.RSSWait)); err != nil {
 		return err
 	}
 	s.report.Profile = s.bench.pubs[0].conn.Profile.String()

@@ -145,10 +145,11 @@ func (s *Socket) fill(b *pkt.Batch, runs []pkt.Run) int {
 }
 
 // describe writes what goes with an entry beside its address, and returns the
-// size of its ancillary data. Little of it lies on the kernel's stack, more is
-// allocated (net/socket.c, ____sys_sendmsg). An IPv4 packet that leaves by an IPv6 socket takes
-// the class of its own version (net/ipv4/udp.c udp_sendmsg), and its queue
-// priority from it unless one follows (net/ipv4/ip_sockglue.c ip_cmsg_send).
+// size of its ancillary data: the less, the better, since the kernel allocates what
+// is longer than 36 bytes (net/socket.c ____sys_sendmsg). An IPv4 packet that leaves
+// by an IPv6 socket takes the class of its own version (net/ipv4/udp.c udp_sendmsg),
+// and its queue priority from it unless one follows (net/ipv4/ip_sockglue.c
+// ip_cmsg_send).
 //
 //hot:path
 func (t *transmitter) describe(n int, r *pkt.Run, size, offset int32) int {

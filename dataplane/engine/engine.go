@@ -100,7 +100,7 @@ type Engine struct {
 	sessions  pkt.Slab[session]
 	ingresses pkt.Slab[ingress]
 	egresses  pkt.Slab[egress]
-	links     []link // by session index
+	links     []link // by session index, as far as places were ever taken
 
 	// Indexes, derived.
 	byID     map[msg.SessionID]pkt.Handle

@@ -3,10 +3,10 @@
 // events and the next deadline come out, and the same inputs give the same
 // outputs.
 //
-// The contract of the shell: one goroutine calls; after each Handle it drains
-// PollTransmit, PollRelay and PollEvent before the next, and tells HandleSent
-// when a batch has gone out. An engine that may not drain (the kernel takes no
-// more) keeps what it owes in each route's history.
+// The contract of the shell: one goroutine calls; after each Handle it takes a
+// batch of PollTransmit and drains PollRelay and PollEvent before the next, and tells
+// HandleSent when a batch has gone out. What is left of a fan-out, because there is
+// more than a batch or the kernel takes no more, waits in the route's history.
 //
 // Files in packet order: datagram.go (classify, find the session), stun.go,
 // rtp.go (authenticate, number, keep), forged.go (what is not authentic), train.go (when and in which shape packets
@@ -118,6 +118,7 @@ type Engine struct {
 	paced    []pkt.Handle   // egresses that are behind
 	held     []*route       // routes whose newest packets wait for the rest of a frame
 	served   []served       // what is in the shell's transmit batch
+	most     int            // messages that it may have before a fan-out waits for the next one
 	writable []pkt.Handle   // sessions whose connections take more again
 	hangups  []pkt.Addr     // connections to be closed
 	outboxes []outbox       // by shard

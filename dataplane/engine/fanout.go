@@ -20,9 +20,14 @@ func (e *Engine) markDirty(r *route) {
 	}
 }
 
+// share is how many messages of fan-outs go into a batch. Between batches the shell
+// looks what came meanwhile: sound goes ahead of what is left, and more of the frame
+// that is being sent joins the trains of those whose turn has not come.
+const share = 64
+
 // PollTransmit adds to tx what is to be sent, grouped by destination: audio
-// first, also in the midst of a large video fan-out. It returns true when tx was
-// full before everything was in it.
+// first, also in the midst of a large video fan-out. It returns true when there is
+// more: tx was full, or a fan-out has had its share of it.
 //
 //hot:path
 func (e *Engine) PollTransmit(tx *pkt.Batch) (more bool) {
@@ -31,6 +36,7 @@ func (e *Engine) PollTransmit(tx *pkt.Batch) (more bool) {
 	if !e.drainControl(tx) || !e.serveWritable(tx) {
 		return true
 	}
+	e.most = tx.Messages() + share
 	return !e.serveDirty(msg.Audio, tx) || !e.serveDirty(msg.Video, tx)
 }
 
@@ -46,8 +52,8 @@ func (e *Engine) serveDirty(kind msg.Kind, tx *pkt.Batch) bool {
 		if !e.fanOut(r, tx) {
 			return false
 		}
-		if r.ring != nil && e.releasable(r) > r.ready {
-			continue // it came while the socket was full
+		if r.ring != nil && (r.ready > r.round || e.releasable(r) > r.ready) {
+			continue // for some, more came meanwhile
 		}
 		r.dirty = false
 		d.routes = d.routes[:last]
@@ -91,15 +97,16 @@ func (e *Engine) copyRuns(from *pkt.Batch, runs []pkt.Run, to *pkt.Batch) bool {
 
 // fanOut serves a route's viewers, subscriber-major: one viewer's key schedule
 // stays hot over the burst, and its packets line up in one run. Who is served
-// first rotates, so that nobody is always last. False when tx is full; what is
+// first rotates, so that nobody is always last. False when tx has enough; what is
 // left goes on from the cursors.
 //
 //hot:path
 func (e *Engine) fanOut(r *route, tx *pkt.Batch) bool {
-	if r.turn == 0 {
-		e.release(r)
-	}
+	e.release(r)
 	for n := len(r.egresses); r.turn < n; r.turn++ {
+		if tx.Messages() >= e.most {
+			return false
+		}
 		e.fetch(r)
 		if !e.serve(r, r.egresses[(r.first+r.turn)%n], tx) {
 			return false

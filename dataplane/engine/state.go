@@ -170,6 +170,7 @@ type route struct {
 
 	egresses []pkt.Handle
 	ready    uint64 // position in the history up to which viewers are served
+	round    uint64 // position up to which all are when this round of them ends
 	fresh    uint64 // position from which on packets are served for the first time
 	held     bool   // is in the engine's held
 	injected uint64 // highest extended sequence number of an injected source

@@ -69,7 +69,9 @@ func (e *Engine) release(r *route) {
 		return
 	}
 	to := e.releasable(r)
-	r.fresh = r.ready
+	if r.turn == 0 {
+		r.fresh, r.round = r.round, to
+	}
 	if from := max(r.ready, r.ring.Tail()); to > from+1 && e.set.PadMax > 0 {
 		r.ring.Level(from, to, history.Shape{Packets: e.set.TrainMax, Pad: e.set.PadMax, Size: e.set.MTU - rtpOverhead - viewerOverhead, ShortTail: e.set.ShortTails})
 	}

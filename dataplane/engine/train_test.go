@@ -178,6 +178,30 @@ func TestSameNumberSameBytes(t *testing.T) {
 	}
 }
 
+// TestFrameJoins: what comes while a frame is being sent goes to those whose turn has
+// not come in one train with what was there, and to the others in one of its own.
+func TestFrameJoins(t *testing.T) {
+	const viewers, early = 100, 2 // packets
+	b := newBurst(t, 1, viewers)
+	b.handle(0, b.frame(true))
+	b.packets, b.runs = 0, 0
+	frame := b.frame(false)
+	e := b.engines[0]
+	e.HandleDatagrams(b.now, frame[:early])
+	if !e.PollTransmit(b.tx) {
+		t.Fatal("all viewers were served at once")
+	}
+	served := len(b.tx.Runs())
+	if served == 0 || served >= viewers {
+		t.Fatalf("%d viewers of %d were served", served, viewers)
+	}
+	b.tx.Reset()
+	b.handle(0, frame[early:])
+	if want := viewers*packetsInFrame - served*early; b.packets != want || b.runs != viewers {
+		t.Errorf("then %d packets in %d trains, want %d in %d", b.packets, b.runs, want, viewers)
+	}
+}
+
 // TestAudioFirst: audio leaves before video of the same turn, and in the midst of
 // a fan-out of video that takes several batches.
 func TestAudioFirst(t *testing.T) {

@@ -218,15 +218,16 @@ func (w *world) onTimer(shard int) {
 	w.drain(shard)
 }
 
-// drain takes everything out of an engine, as the shell does.
+// drain takes a batch of an engine, and all that is not to be sent, as the shell does:
+// between batches more may come.
 func (w *world) drain(shard int) {
 	e := w.engines[shard]
-	for more := true; more; {
-		more = e.PollTransmit(w.tx)
-		w.transmit(w.tx.Runs())
-		w.transmit(w.tx.Streams())
-		w.tx.Reset()
-		more = w.streamed(shard) || more
+	more := e.PollTransmit(w.tx)
+	w.transmit(w.tx.Runs())
+	w.transmit(w.tx.Streams())
+	w.tx.Reset()
+	if w.streamed(shard) || more {
+		w.net.After(10*time.Microsecond, func() { w.drain(shard) })
 	}
 	for to := range w.engines {
 		var m engine.Relay

@@ -185,6 +185,9 @@ func (b *Batch) Runs() []Run { return b.runs }
 // Streams returns the runs that go by TCP, in the order they were committed.
 func (b *Batch) Streams() []Run { return b.streams }
 
+// Messages returns how many runs there are of both.
+func (b *Batch) Messages() int { return len(b.runs) + len(b.streams) }
+
 // Bytes returns the bytes of a run.
 func (b *Batch) Bytes(r *Run) []byte { return b.buf[r.Off : r.Off+r.Len] }
 

@@ -25,8 +25,8 @@ import (
 // Sizes of a shard's queues.
 const (
 	// TxBytes is the size of a transmit batch: what stays in the second-level cache.
-	TxBytes      = 256 << 10
-	txRuns       = 256
+	TxBytes      = 128 << 10
+	txRuns       = 512 // the engine's answers to what was read at once
 	relayItems   = 128
 	commandItems = 256
 	eventItems   = 1024
@@ -60,6 +60,8 @@ type Shard struct {
 	lapped  clock.Time  // when the current stage began
 	tx      *pkt.Batch
 	unsent  bool // tx waits for the socket to take more
+	more    bool // the engine has more for the next batch
+	joined  int  // datagrams, and messages of other shards, since it had not
 	set     Settings
 	polls   bool // busily, as far as the kernel lets it
 	spin    spinner
@@ -279,10 +281,12 @@ func (s *Shard) turn() (busy bool) {
 	began := s.lapped
 	wall := time.Now()
 	s.origin = wall.Add(-wall.Sub(s.epoch))
-	busy = s.receive()
-	busy = s.takeRelays() || busy
-	busy = s.takeCommands() || busy
-	busy = s.serveStreams() || busy
+	if !s.closed() {
+		busy = s.receive()
+		busy = s.takeRelays() || busy
+		busy = s.takeCommands() || busy
+		busy = s.serveStreams() || busy
+	}
 	if s.lapped >= s.engine.PollTimeout() {
 		s.engine.HandleTimeout(s.lapped)
 		s.lap(engine.StageTimers)
@@ -331,8 +335,12 @@ func (s *Shard) timeout() time.Duration {
 // may be about its sender, comes before it: there it is, once the datagram is.
 func (s *Shard) receive() (more bool) {
 	for range receiveBudget {
+		if s.closed() {
+			return true
+		}
 		rx, truncated := s.socket.Receive(s.origin, s.lapped)
 		s.lap(engine.StageReceive)
+		s.joined += len(rx)
 		s.engine.Counters.Drops[wire.DropTruncated] += uint64(truncated)
 		if len(rx)+truncated == 0 {
 			return false
@@ -418,6 +426,7 @@ func (s *Shard) takeRelays() (some bool) {
 			continue
 		}
 		there := in.Len()
+		s.joined += there
 		s.takeCommands()
 		for range there {
 			s.engine.HandleRelay(s.lapped, from, &in.Peek().relay)
@@ -432,12 +441,13 @@ func (s *Shard) takeRelays() (some bool) {
 	return some
 }
 
-// drain takes everything that the engine wants out, as far as the socket and
-// the other shards' rings take it: the rest stays in the engine. False when a
-// ring was full, or a budget used up. Other shards come first: they work while this one sends.
+// drain takes what the engine wants out, as far as the socket and the other shards'
+// rings take it, and a batch of what is sent: the rest stays in the engine. False
+// when there is more, or a budget is used up. Other shards come first: they work
+// while this one sends.
 func (s *Shard) drain() (done bool) {
 	done = s.sendRelays()
-	s.transmit()
+	done = s.transmit() && done
 	s.hangUp()
 	for len(s.events) < cap(s.events) {
 		var ev msg.Event
@@ -449,35 +459,51 @@ func (s *Shard) drain() (done bool) {
 	return s.steer() && done
 }
 
-// transmit sends until the engine has nothing more or the socket is full.
-func (s *Shard) transmit() {
-	for more := true; more || s.unsent; {
-		if !s.unsent {
-			more = s.engine.PollTransmit(s.tx)
-			if s.tx.Empty() {
-				return
-			}
-			s.lap(engine.StageFanOut)
-			more = s.sendStreams() || more
-		}
-		before := s.socket.Counters.Fallbacks
-		done, dropped := s.socket.Send(s.tx)
-		if s.socket.Counters.Fallbacks != before {
-			s.tell(msg.SegmentationLost{Shard: s.index})
-		}
-		s.engine.Counters.Drops[wire.DropTransmit] += uint64(dropped)
-		now := s.lap(engine.StageSend)
-		if s.unsent == done { // it was not full and is, or the other way round
-			s.unsent = !done
-			s.poller.AwaitRoom(s.socket.FD(), s.unsent)
-		}
-		if s.unsent {
-			return
-		}
-		s.engine.HandleSent(now)
-		s.readStamp()
-		s.tx.Reset()
+// joinable is how much may come in while the engine has more to send. A frame does;
+// under overload, where what waits is read in greater pieces, nothing: sending
+// would not end, and each viewer get less at a time.
+const joinable = 16
+
+// closed reports whether nothing more is taken in before the engine has sent all.
+func (s *Shard) closed() bool {
+	if !s.more {
+		s.joined = 0
 	}
+	return s.joined >= joinable && !s.unsent
+}
+
+// transmit sends one batch, so that what came meanwhile has its turn before the next.
+// It reports whether that was all, or the socket is full.
+func (s *Shard) transmit() (done bool) {
+	if s.unsent {
+		s.more = true // perhaps: something may have come since
+	} else {
+		s.more = s.engine.PollTransmit(s.tx)
+		if s.tx.Empty() {
+			s.more = false
+			return true
+		}
+		s.lap(engine.StageFanOut)
+		s.more = s.sendStreams() || s.more
+	}
+	before := s.socket.Counters.Fallbacks
+	sent, dropped := s.socket.Send(s.tx)
+	if s.socket.Counters.Fallbacks != before {
+		s.tell(msg.SegmentationLost{Shard: s.index})
+	}
+	s.engine.Counters.Drops[wire.DropTransmit] += uint64(dropped)
+	now := s.lap(engine.StageSend)
+	if s.unsent == sent { // it was not full and is, or the other way round
+		s.unsent = !sent
+		s.poller.AwaitRoom(s.socket.FD(), s.unsent)
+	}
+	if s.unsent {
+		return true
+	}
+	s.engine.HandleSent(now)
+	s.readStamp()
+	s.tx.Reset()
+	return !s.more
 }
 
 // readStamp asks the kernel when the run that the engine marked was handed to the

@@ -50,3 +50,26 @@ func TestTurnAllocates(t *testing.T) {
 		t.Errorf("%d datagrams came, of %d", got, rounds)
 	}
 }
+
+// TestClosed: a frame may join what is being sent, and no more than that; while the
+// socket is full, everything comes in.
+func TestClosed(t *testing.T) {
+	for name, c := range map[string]struct {
+		shard Shard
+		want  bool
+	}{
+		"nothing to send": {Shard{joined: 10 * joinable}, false},
+		"a frame":         {Shard{more: true, joined: joinable - 1}, false},
+		"enough":          {Shard{more: true, joined: joinable}, true},
+		"a full socket":   {Shard{more: true, unsent: true, joined: 10 * joinable}, false},
+		"sending goes on": {Shard{more: true}, false},
+	} {
+		if got := c.shard.closed(); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+	s := Shard{joined: joinable}
+	if s.closed(); s.joined != 0 {
+		t.Errorf("%d joined what was sent", s.joined)
+	}
+}

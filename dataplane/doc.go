@@ -26,9 +26,10 @@
 //  6. Other shards with viewers are cursors too; each packet goes once into
 //     that shard's ring and there into a history of its own.
 //  7. internal/udp sends the batch: a run is one UDP_SEGMENT message, several
-//     share a sendmmsg. Between batches the loop looks what came meanwhile. What the socket does not take waits in the history.
-//     internal/tcp writes what goes to connections. One that takes no more leaves
-//     its viewers' cursors where they are (engine/stream.go).
+//     share a sendmmsg. Between batches the loop looks what came meanwhile. What
+//     the socket does not take waits in the history. internal/tcp writes what goes
+//     to connections. One that takes no more leaves its viewers' cursors where they
+//     are (engine/stream.go).
 //
 // Nothing on this way locks, allocates, logs or reads a clock.
 package dataplane

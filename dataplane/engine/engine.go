@@ -150,10 +150,13 @@ type Engine struct {
 // dirtyRoutes are routes with packets that some egress has not seen.
 type dirtyRoutes struct{ routes []*route }
 
+// MaxAnswers is how many runs of answers, reports and retransmissions may wait. A
+// transmit batch has room for so many, or some would wait for the next one.
+const MaxAnswers = 512
+
 // Sizes of the queues towards the shell. They are drained each turn.
 const (
 	controlBytes   = 128 << 10
-	controlRuns    = 512
 	maxPunts       = 64
 	outboxBytes    = 128 << 10
 	outboxItems    = 256
@@ -177,7 +180,7 @@ func New(cfg Config, set Settings) *Engine {
 		byRemote:  map[pkt.Addr]pkt.Handle{},
 		foreign:   map[pkt.Addr]foreignOwner{},
 		routes:    map[msg.RouteID]*route{},
-		control:   pkt.NewBatch(cfg.Memory(controlBytes), controlRuns),
+		control:   pkt.NewBatch(cfg.Memory(controlBytes), MaxAnswers),
 		early:     early{of: map[pkt.Handle][]pkt.Datagram{}},
 		outboxes:  make([]outbox, cfg.Shards),
 		random:    cfg.Seed | 1,

@@ -192,7 +192,7 @@ func (b *Batch) Messages() int { return len(b.runs) + len(b.streams) }
 func (b *Batch) Bytes(r *Run) []byte { return b.buf[r.Off : r.Off+r.Len] }
 
 // Empty reports whether the batch holds no packet.
-func (b *Batch) Empty() bool { return len(b.runs)+len(b.streams) == 0 }
+func (b *Batch) Empty() bool { return b.Messages() == 0 }
 
 // Reset empties the batch.
 func (b *Batch) Reset() {

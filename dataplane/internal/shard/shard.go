@@ -26,7 +26,7 @@ import (
 const (
 	// TxBytes is the size of a transmit batch: what stays in the second-level cache.
 	TxBytes      = 128 << 10
-	txRuns       = 512 // the engine's answers to what was read at once
+	txRuns       = engine.MaxAnswers // they leave in one batch
 	relayItems   = 128
 	commandItems = 256
 	eventItems   = 1024
@@ -330,8 +330,8 @@ func (s *Shard) timeout() time.Duration {
 	return max(due.Sub(s.lapped), 0)
 }
 
-// receive reads the socket until it is empty or the budget is used up, which it
-// reports. What commands and other shards said before a datagram was sent, which
+// receive reads the socket until it is empty, the budget is used up or nothing more
+// may join what is being sent; it reports the latter two. What commands and other shards said before a datagram was sent, which
 // may be about its sender, comes before it: there it is, once the datagram is.
 func (s *Shard) receive() (more bool) {
 	for range receiveBudget {

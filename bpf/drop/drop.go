@@ -1,6 +1,6 @@
-// Package drop discards RTP to chosen IPv4 addresses at an interface's egress and counts it, in the kernel. It is for measuring: what
+// Package drop discards RTP and RTCP to chosen IPv4 addresses at an interface's egress, in the kernel, and counts the RTP. It is for measuring: what
 // a server's sending costs is all spent by then, a train of segments (UDP_SEGMENT) is still one buffer as at a network card that
-// splits it, and no receiver takes part. STUN, DTLS and RTCP pass, so sessions stay alive.
+// splits it, and no receiver takes part. STUN and DTLS pass, so sessions stay alive.
 //
 // The program is attached by tcx, which needs Linux 6.6 and CAP_BPF with CAP_NET_ADMIN; it goes when the process ends.
 package drop
@@ -48,7 +48,7 @@ func (d *Drop) attach(ifindex int) (err error) {
 	return err
 }
 
-// Add discards RTP to an address from now on.
+// Add discards RTP and RTCP to an address from now on.
 func (d *Drop) Add(to netip.Addr) error {
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
@@ -57,7 +57,7 @@ func (d *Drop) Add(to netip.Addr) error {
 	return d.counts.Update(to.As4(), make([]uint64, cpus), ebpf.UpdateNoExist)
 }
 
-// Remove lets RTP to an address pass again.
+// Remove lets RTP and RTCP to an address pass again.
 func (d *Drop) Remove(to netip.Addr) error {
 	n, err := d.count(to.As4())
 	if err != nil {

@@ -80,26 +80,29 @@ func TestCounts(t *testing.T) {
 	expect(5, "a train of five")
 	send("10.88.0.2", train[:200], 0)
 	expect(6, "a single packet")
+	report := append(train[:4000:4000], 0x80, 200, 0, 6)
+	send("10.88.0.2", report, 1000)
+	expect(10, "a train of four with a report behind it")
 	send("10.88.0.2", []byte{0xbf, 224, 0}, 0)
-	expect(7, "the smallest RTP of the last class")
+	expect(11, "the smallest RTP of the last class")
 
 	for name, p := range map[string][]byte{
 		"RTCP": {0x80, 200, 0, 6}, "last RTCP type": {0x80, 223, 0, 6}, "STUN": {0, 1, 0, 0}, "DTLS": {22, 254, 253, 0}, "one byte": {0x80},
 	} {
 		send("10.88.0.2", p, 0)
-		expect(7, name)
+		expect(11, name)
 	}
 	send("10.88.0.3", train, 1000)
-	expect(7, "another address")
+	expect(11, "another address")
 
 	if err := d.Remove(there); err != nil {
 		t.Fatal(err)
 	}
 	send("10.88.0.2", train[:200], 0)
-	expect(7, "an address that was taken out")
+	expect(11, "an address that was taken out")
 	if err := d.Add(there); err != nil {
 		t.Fatal(err)
 	}
 	send("10.88.0.2", train[:200], 0)
-	expect(8, "an address that is back")
+	expect(12, "an address that is back")
 }

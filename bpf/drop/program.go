@@ -14,18 +14,23 @@ const (
 	payload     = 42
 	looked      = 44
 
-	frame = -48 // the copy of it on the program's stack
+	// On the program's stack: the copy of it, and of the beginning of the last datagram.
+	frame = -48
+	last  = -56
 )
 
 const (
 	tcxNext = -1 // enum tcx_action_base, linux/bpf.h
 	tcxDrop = 2
 
-	gsoSegs = 164 // offset of gso_segs in struct __sk_buff, linux/bpf.h
+	gsoSegs = 164 // offsets of fields of struct __sk_buff, linux/bpf.h
+	gsoSize = 176
 )
 
-// program passes everything but RTP (first payload byte 128 to 191, RFC 7983; second one outside 192 to 223, RFC 5761) to an address
-// that has an entry in the map; that it counts and discards. The payload of a train lies in fragments, hence the copy.
+// program passes everything but RTP and RTCP (first payload byte 128 to 191, RFC 7983) to an address that has an entry in the map;
+// that it discards. It counts all packets of it, a train as those it stands for, but not the last one if that is RTCP (second byte 192 to
+// 223, RFC 5761): only there can it stand in a train of media, and alone it is the last one too. The payload of a train lies in
+// fragments, hence the copies.
 func program(counts *ebpf.Map) asm.Instructions {
 	const pass = "pass"
 	field := func(at int16, size asm.Size) asm.Instruction { return asm.LoadMem(asm.R1, asm.RFP, frame+at, size) }
@@ -48,21 +53,36 @@ func program(counts *ebpf.Map) asm.Instructions {
 		field(payload, asm.Byte),
 		asm.And.Imm(asm.R1, 0xc0),
 		asm.JNE.Imm(asm.R1, 0x80, pass),
-		field(payload+1, asm.Byte),
-		asm.Sub.Imm(asm.R1, 192),
-		asm.JLE.Imm(asm.R1, 223-192, pass), // unsigned: what was below 192 is huge now
 
 		asm.LoadMapPtr(asm.R1, counts.FD()),
 		asm.Mov.Reg(asm.R2, asm.RFP),
 		asm.Add.Imm(asm.R2, frame+destination),
 		asm.FnMapLookupElem.Call(),
 		asm.JEq.Imm(asm.R0, 0, pass),
-		asm.LoadMem(asm.R1, asm.R6, gsoSegs, asm.Word),
-		asm.JNE.Imm(asm.R1, 0, "count"),
-		asm.Mov.Imm(asm.R1, 1),
-		asm.LoadMem(asm.R2, asm.R0, 0, asm.DWord).WithSymbol("count"),
-		asm.Add.Reg(asm.R2, asm.R1),
-		asm.StoreMem(asm.R0, 0, asm.R2, asm.DWord),
+		asm.Mov.Reg(asm.R7, asm.R0),
+		asm.LoadMem(asm.R8, asm.R6, gsoSegs, asm.Word),
+		asm.JNE.Imm(asm.R8, 0, "train"),
+		asm.Mov.Imm(asm.R8, 1),
+
+		asm.Mov.Reg(asm.R1, asm.R6).WithSymbol("train"),
+		asm.LoadMem(asm.R2, asm.R6, gsoSize, asm.Word),
+		asm.Mov.Reg(asm.R3, asm.R8),
+		asm.Sub.Imm(asm.R3, 1),
+		asm.Mul.Reg(asm.R2, asm.R3),
+		asm.Add.Imm(asm.R2, payload),
+		asm.Mov.Reg(asm.R3, asm.RFP),
+		asm.Add.Imm(asm.R3, last),
+		asm.Mov.Imm(asm.R4, 2),
+		asm.FnSkbLoadBytes.Call(),
+		asm.JNE.Imm(asm.R0, 0, "count"),
+		asm.LoadMem(asm.R1, asm.RFP, last+1, asm.Byte),
+		asm.Sub.Imm(asm.R1, 192),
+		asm.JGT.Imm(asm.R1, 223-192, "count"), // unsigned: what was below 192 is huge now
+		asm.Sub.Imm(asm.R8, 1),
+
+		asm.LoadMem(asm.R1, asm.R7, 0, asm.DWord).WithSymbol("count"),
+		asm.Add.Reg(asm.R1, asm.R8),
+		asm.StoreMem(asm.R7, 0, asm.R1, asm.DWord),
 		asm.Mov.Imm(asm.R0, tcxDrop),
 		asm.Return(),
 

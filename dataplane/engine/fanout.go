@@ -144,16 +144,13 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 	if l.ciphers == nil || path == nil || r.ring == nil {
 		return true
 	}
-	if !eg.started && !e.start(r, eg, h) {
-		return true
-	}
 	if path.Remote.Stream() && !e.roomFor(l, r.kind) {
 		return true
 	}
-	tx.Mark(e.mark(r))
-	if eg.reportNo != r.reportNo && !e.sendReport(r, eg, s, l, path, tx) {
-		return false
+	if !eg.started && !e.start(r, eg, h) {
+		return true
 	}
+	tx.Mark(e.mark(r))
 	switch {
 	case path.Remote.Stream():
 		e.keepUp(r, eg)
@@ -167,6 +164,9 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 	done := e.catchUp(r, eg, l, path, tx)
 	r.noteFrame(eg)
 	e.noteServed(r, eg, from, path, tx)
+	if eg.cursor != from && eg.reportNo != r.reportNo {
+		e.sendReport(r, eg, s, l, path, tx)
+	}
 	return done
 }
 
@@ -288,11 +288,16 @@ func (e *Engine) writeAgain(eg *egress, l *link, slot []byte, p *history.Packet,
 const rtpOverhead = 16
 
 // sendReport passes the source's last sender report on in the viewer's terms
-// (RFC 3550 section 6.4.1). False when tx is full.
-func (e *Engine) sendReport(r *route, eg *egress, s *session, l *link, path *pkt.Path, tx *pkt.Batch) bool {
+// (RFC 3550 section 6.4.1), behind media: shorter than that, it is mostly the last
+// packet of a train, and no message of its own. Where there is no room, it goes
+// behind the next media.
+func (e *Engine) sendReport(r *route, eg *egress, s *session, l *link, path *pkt.Path, tx *pkt.Batch) {
+	if path.Remote.Stream() && !e.roomFor(l, r.kind) {
+		return
+	}
 	slot := tx.Reserve(e.set.MTU)
 	if slot == nil {
-		return false
+		return
 	}
 	now := e.wall(e.now)
 	elapsed := uint64(now - r.report.ntp)
@@ -310,5 +315,4 @@ func (e *Engine) sendReport(r *route, eg *egress, s *session, l *link, path *pkt
 		e.Counters.TxBytes += uint64(n)
 	}
 	eg.reportNo = r.reportNo
-	return true
 }

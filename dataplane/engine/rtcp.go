@@ -106,12 +106,11 @@ func (e *Engine) senderReport(s *session, sr *wire.SenderReport, d *pkt.Datagram
 	}
 }
 
-// setReport makes a report the route's current one; each viewer gets it with
-// the next packets, and so does each shard that follows the route.
+// setReport makes a report the route's current one. Each viewer gets it behind
+// its next packets, each shard that follows the route at once.
 func (e *Engine) setReport(r *route, report senderReport) {
 	r.report = report
 	r.reportNo++
-	e.markDirty(r)
 	for i := range r.remotes {
 		e.relay(r.remotes[i].shard, Relay{Kind: RelayReport, Route: r.id, Space: r.space, Report: report}, nil)
 	}
@@ -154,8 +153,8 @@ func (e *Engine) resend(r *route, eg *egress, l *link, path *pkt.Path, seq uint1
 	if !ok || at >= eg.cursor || at >= eg.gap && at < eg.skipped {
 		return false
 	}
-	if path.Remote.Stream() && !e.roomFor(l, r.kind) {
-		return false
+	if path.Remote.Stream() {
+		return false // by TCP, what was sent arrives
 	}
 	p, data := r.ring.At(at)
 	slot := e.control.Reserve(e.set.MTU)
@@ -169,7 +168,6 @@ func (e *Engine) resend(r *route, eg *egress, l *link, path *pkt.Path, seq uint1
 	e.control.Mark(e.mark(r))
 	e.control.Commit(path, n)
 	e.control.Mark(pkt.Mark{})
-	l.room -= wire.FrameHead + n
 	eg.resent++
 	e.Counters.Resent++
 	return true

@@ -202,6 +202,27 @@ func TestFrameJoins(t *testing.T) {
 	}
 }
 
+// A publisher's sender report is no reason to send: viewers get it as the last
+// packet of their next train, once.
+func TestReportJoins(t *testing.T) {
+	const viewers = 10
+	b := newBurst(t, 1, viewers)
+	b.handle(0, b.frame(true))
+	for _, reports := range []int{1, 0} {
+		b.packets, b.runs = 0, 0
+		if reports > 0 {
+			b.handle(0, []pkt.Datagram{b.publisher.rtcp(burstSSRC, wire.AppendSenderReport(nil, &wire.SenderReport{SSRC: burstSSRC, NTP: ntpOrigin}))})
+		}
+		if b.packets != 0 {
+			t.Errorf("a report alone had %d packets sent", b.packets)
+		}
+		b.handle(0, b.frame(false))
+		if want := viewers * (packetsInFrame + reports); b.packets != want || b.runs != viewers {
+			t.Errorf("%d packets in %d trains, want %d in %d", b.packets, b.runs, want, viewers)
+		}
+	}
+}
+
 // TestAudioFirst: audio leaves before video of the same turn, and in the midst of
 // a fan-out of video that takes several batches.
 func TestAudioFirst(t *testing.T) {

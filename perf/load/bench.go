@@ -56,7 +56,7 @@ type Target struct {
 	Inside func() (Inside, error) // what the server tells of itself; nil: nothing
 }
 
-// Drop discards RTP to chosen addresses on its way to them, and counts it (lab.Lab, drop.Drop).
+// Drop discards RTP and RTCP to chosen addresses on its way to them, and counts the RTP (lab.Lab, drop.Drop).
 type Drop interface {
 	Add(to netip.Addr) error
 	Remove(to netip.Addr) error

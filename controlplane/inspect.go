@@ -129,8 +129,9 @@ func coarse(h *histogram.Histogram) []uint64 {
 func (s *Service) Picture() Picture {
 	p := Picture{Drops: map[string]uint64{}, Edges: edges, Streams: []StreamPicture{}}
 	budgets := map[msg.RouteID]time.Duration{}
-	for _, st := range s.plane.Inspect() {
-		p.Shards = append(p.Shards, pictureOf(st))
+	times := s.plane.Times()
+	for i, st := range s.plane.Inspect() {
+		p.Shards = append(p.Shards, pictureOf(st, times[i]))
 		if st == nil {
 			continue
 		}
@@ -156,8 +157,8 @@ func (s *Service) Picture() Picture {
 	return p
 }
 
-func pictureOf(st *engine.Stats) ShardPicture {
-	if st == nil {
+func pictureOf(st *engine.Stats, times *engine.Times) ShardPicture {
+	if st == nil || times == nil {
 		return ShardPicture{}
 	}
 	stages := map[string]float64{}
@@ -167,7 +168,7 @@ func pictureOf(st *engine.Stats) ShardPicture {
 	return ShardPicture{
 		Answers: true, Sessions: st.Sessions, Viewers: st.Egresses, RxPackets: st.RxPackets, TxPackets: st.TxPackets,
 		Overflows: st.Loop.Socket.Overflows, Queue: st.Loop.Socket.ReceiveQueue, Room: st.Loop.Socket.ReceiveBuffer,
-		Stages: stages, Latency: coarse(&st.Latency),
+		Stages: stages, Latency: coarse(&times.Latency),
 	}
 }
 

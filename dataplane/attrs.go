@@ -283,6 +283,11 @@ func (p *Plane) follow(t *attr.Tree) {
 				collectNumbers(s, st)
 			}
 		}
+		for _, t := range p.Times() {
+			if t != nil {
+				collectTimes(s, t)
+			}
+		}
 	})
 }
 

@@ -91,12 +91,16 @@ func names[T interface {
 	return words
 }
 
-// collectNumbers adds what a shard measured of itself.
+// collectTimes adds a shard's histograms.
+func collectTimes(s *attr.Sample, t *engine.Times) {
+	observe(latencyHistogram, s, &t.Latency)
+	observe(stampHistogram, s, &t.Stamped)
+	observe(turnHistogram, s, &t.Turn)
+}
+
+// collectNumbers adds what else a shard measured of itself.
 func collectNumbers(s *attr.Sample, st *engine.Stats) {
-	observe(latencyHistogram, s, &st.Latency)
-	observe(stampHistogram, s, &st.Stamped)
 	lateCounter.Add(s, st.Late)
-	observe(turnHistogram, s, &st.Loop.Turn)
 	for stage, d := range st.Loop.Stages {
 		stageCounter.AddFloat(s, stage, d.Seconds())
 	}

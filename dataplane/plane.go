@@ -126,14 +126,21 @@ func (p *Plane) Send(shard int, c msg.Command) { p.shards[shard].Command(c) }
 
 // Inspect returns a picture of each shard; nil for one that did not answer
 // within a second.
-func (p *Plane) Inspect() []*engine.Stats {
-	stats := make([]*engine.Stats, len(p.shards))
+func (p *Plane) Inspect() []*engine.Stats { return gather(p, (*shard.Shard).Inspect) }
+
+// Times returns the histograms of each shard; nil for one that did not answer
+// within a second.
+func (p *Plane) Times() []*engine.Times { return gather(p, (*shard.Shard).Times) }
+
+// gather asks all shards at once.
+func gather[T any](p *Plane, ask func(*shard.Shard) *T) []*T {
+	answers := make([]*T, len(p.shards))
 	var wg sync.WaitGroup
 	for i, s := range p.shards {
-		wg.Go(func() { stats[i] = s.Inspect() })
+		wg.Go(func() { answers[i] = ask(s) })
 	}
 	wg.Wait()
-	return stats
+	return answers
 }
 
 // Session returns a picture of a session, nil when there is none or its shard

@@ -89,7 +89,7 @@ var policy = []room{
 	{"perf/stages", false, "", "where CPU time went, by the names in a profile"},
 	{"perf/client", false, "", "a peer of its own, made from libraries, for the same reason"},
 	{"perf/lab", false, "bpf/drop", "a network without receivers"},
-	{"perf/load", false, "perf/client perf/lab perf/proc", "one publisher and many such peers; the lab for its addresses"},
+	{"perf/load", false, "netopt/host perf/client perf/lab perf/proc", "one publisher and many such peers; the lab for its addresses; its own runtime kept quiet"},
 	{"perf/janus", false, "", "a rival without WHIP, and the front that gives it that"},
 	{"perf/rig", false, "perf/janus perf/lab perf/load perf/proc", "servers under load"},
 	{"perf/baseline", false, "", "what one would write by hand with pion/webrtc"},

@@ -3,24 +3,22 @@ package main
 import (
 	"os"
 	"runtime"
-	"strconv"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/netopt/host"
 )
 
-// How much later than asked for the kernel may wake a thread (prctl(2),
+// timerSlack is how much later than asked for the kernel may wake a thread (prctl(2),
 // PR_SET_TIMERSLACK). The Go runtime's monitor thread wakes with every sleeping shard
 // that gets to work, and every 20 µs for a while, to look for threads that block:
 // with the kernel's default of 50 µs that is a sixth of the CPU time of a shard that
-// forwards to 100 viewers. Looking every few milliseconds does, and for the monitor once
-// a second on an idle processor: while it waits, no shard has to wake it.
+// forwards to 100 viewers. Looking every few milliseconds does, and for the monitor even
+// less (host.RelaxMonitor): while it waits, no shard has to wake it.
 // Shards take their timers back to the microsecond (package shard).
-const (
-	timerSlack   = 4 * time.Millisecond
-	monitorSlack = time.Second
-)
+const timerSlack = 4 * time.Millisecond
 
 // relaxTimers starts the program again with timerSlack, unless it has it: threads
 // inherit it when they are made, and the monitor is made before any code of ours
@@ -29,26 +27,11 @@ func relaxTimers() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0); err != nil || slack >= int(timerSlack) {
-		relaxMonitor()
+		host.RelaxMonitor()
 		return
 	}
 	if unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(timerSlack), 0, 0, 0) != nil {
 		return
 	}
 	_ = syscall.Exec("/proc/self/exe", os.Args, syscall.Environ())
-}
-
-// relaxMonitor gives the monitor its slack. The runtime makes it before any other thread
-// (runtime/proc.go, main), and the kernel lists threads in the order in which they were
-// made. Another thread's slack takes CAP_SYS_NICE, so this may fail.
-func relaxMonitor() {
-	dir, err := os.Open("/proc/self/task")
-	if err != nil {
-		return
-	}
-	defer dir.Close()
-	if threads, _ := dir.Readdirnames(2); len(threads) == 2 {
-		slack := strconv.Itoa(int(monitorSlack))
-		_ = os.WriteFile("/proc/"+threads[1]+"/timerslack_ns", []byte(slack), 0)
-	}
 }

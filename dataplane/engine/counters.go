@@ -44,17 +44,22 @@ type Stats struct {
 	Ingresses int
 	Egresses  int
 	Routes    []RouteStats
-	Untold    int                 // messages that Engine.SetSteering left to be passed on
-	Latency   histogram.Histogram // from a packet's arrival to the return of the call that sent it on
-	Stamped   histogram.Histogram // from arrival to the kernel's transmit timestamp, of a sample
+	Untold    int // messages that Engine.SetSteering left to be passed on
 	Loop      Loop
+}
+
+// Times are the histograms of a shard: apart from Stats, since they are large and
+// that is read each second.
+type Times struct {
+	Latency histogram.Histogram // from a packet's arrival to the return of the call that sent it on
+	Stamped histogram.Histogram // from arrival to the kernel's transmit timestamp, of a sample
+	Turn    histogram.Histogram // length of a turn of the loop, sleep apart; the shell's
 }
 
 // Loop is what the shell measures of its own loop; it lies here so that one
 // picture holds everything.
 type Loop struct {
 	Stages [NumStages]time.Duration // spent since the start
-	Turn   histogram.Histogram      // length of a turn, sleep apart
 	Socket Socket
 	Queues [NumQueues]int // items that wait now
 }
@@ -120,8 +125,7 @@ type RouteStats struct {
 
 // Stats returns a picture of the engine.
 func (e *Engine) Stats() *Stats {
-	st := &Stats{Counters: e.Counters, Sessions: e.sessions.Len(), Ingresses: e.ingresses.Len(), Egresses: e.egresses.Len(), Untold: e.untold(),
-		Latency: e.latency, Stamped: e.stamped, Loop: e.Loop}
+	st := &Stats{Counters: e.Counters, Sessions: e.sessions.Len(), Ingresses: e.ingresses.Len(), Egresses: e.egresses.Len(), Untold: e.untold(), Loop: e.Loop}
 	for _, r := range e.routes {
 		st.Routes = append(st.Routes, RouteStats{
 			Route: r.id, Home: r.home == e.cfg.Shard, Viewers: e.viewers(r), Packets: r.packets, Bytes: r.bytes,

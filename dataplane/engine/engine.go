@@ -21,7 +21,6 @@ import (
 
 	"sluice/dataplane/clock"
 	"sluice/dataplane/feedback"
-	"sluice/dataplane/histogram"
 	"sluice/dataplane/msg"
 	"sluice/dataplane/pkt"
 	"sluice/dataplane/srtp"
@@ -140,11 +139,10 @@ type Engine struct {
 	scratch     [1500]byte
 	nackScratch [256]uint16
 	cipher      srtp.Scratch
-	latency     histogram.Histogram
 	stamp       stamp
-	stamped     histogram.Histogram
 	Counters    Counters
 	Loop        Loop // the shell's
+	Times       Times
 }
 
 // dirtyRoutes are routes with packets that some egress has not seen.

@@ -101,7 +101,7 @@ func (e *Engine) AwaitsStamp() bool { return e.stamp.pending }
 func (e *Engine) HandleStamp(at clock.Time) {
 	if e.stamp.pending && at >= e.stamp.asked {
 		e.stamp.pending = false
-		e.stamped.Record(at.Sub(e.stamp.received), 1)
+		e.Times.Stamped.Record(at.Sub(e.stamp.received), 1)
 		e.stamp.route.stamped.Record(at.Sub(e.stamp.received), 1)
 	}
 }
@@ -110,7 +110,7 @@ func (e *Engine) HandleStamp(at clock.Time) {
 //
 //hot:path
 func (e *Engine) measure(r *route, latency time.Duration, packets uint64) {
-	e.latency.Record(latency, packets)
+	e.Times.Latency.Record(latency, packets)
 	r.latency.Record(latency, packets)
 	r.sent += packets
 	if budget := e.budget(r); budget > 0 && latency > budget {

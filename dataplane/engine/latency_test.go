@@ -50,7 +50,7 @@ func TestLatencyIsFromTheKernelsTimestamp(t *testing.T) {
 	b := newBurst(t, 2, viewers)
 	b.handle(0, b.frame(true))
 	for i, e := range b.engines {
-		if n := e.Stats().Latency; n.Count() != 0 {
+		if n := e.Times.Latency; n.Count() != 0 {
 			t.Errorf("shard %d: %d packets of viewers that begin were measured", i, n.Count())
 		}
 	}
@@ -63,8 +63,7 @@ func TestLatencyIsFromTheKernelsTimestamp(t *testing.T) {
 	b.engines[0].HandleDatagrams(b.now, frame)
 	b.drain() // sends at now and a millisecond
 	for i, viewers := range []uint64{2, 1} {
-		st := b.engines[i].Stats()
-		counted{10 * time.Millisecond: viewers, 5 * time.Millisecond: viewers * (packetsInFrame - 1)}.check(t, "shard", &st.Latency)
+		counted{10 * time.Millisecond: viewers, 5 * time.Millisecond: viewers * (packetsInFrame - 1)}.check(t, "shard", &b.engines[i].Times.Latency)
 		counted{10 * time.Millisecond: viewers, 5 * time.Millisecond: viewers * (packetsInFrame - 1)}.check(t, "route", latency(b.engines[i], burstRoute))
 	}
 	if n := latency(b.engines[0], burstRoute+1).Count(); n != 0 {
@@ -97,10 +96,9 @@ func TestLatencyOfAStall(t *testing.T) {
 		arrive(began.Add(time.Duration(i) * 10 * time.Millisecond))
 	}
 	e.HandleSent(began.Add(200 * time.Millisecond))
-	st := e.Stats()
-	counted{200 * time.Millisecond: packetsInFrame}.check(t, "stalled", &st.Latency)
+	counted{200 * time.Millisecond: packetsInFrame}.check(t, "stalled", &e.Times.Latency)
 	e.HandleSent(began.Add(time.Second))
-	if again := e.Stats(); again.Latency.Count() != packetsInFrame {
+	if e.Times.Latency.Count() != packetsInFrame {
 		t.Error("a batch was measured twice")
 	}
 }
@@ -116,8 +114,7 @@ func TestArrivalInTheFutureIsNow(t *testing.T) {
 	}
 	b.engines[0].HandleDatagrams(b.now, frame)
 	b.drain()
-	st := b.engines[0].Stats()
-	counted{time.Millisecond: packetsInFrame}.check(t, "in the future", &st.Latency)
+	counted{time.Millisecond: packetsInFrame}.check(t, "in the future", &b.engines[0].Times.Latency)
 }
 
 // lateBy brings a frame that the kernel had so long ago, and sends it a
@@ -201,8 +198,7 @@ func TestLateFramesAreLeftOut(t *testing.T) {
 			t.Errorf("after %v: %d of %d packets sent, %d overdue so far, want %d", step.after, sent, len(step.packets), was+left, step.overdue)
 		}
 	}
-	st := e.Stats()
-	if n := st.Latency.Count(); n != 2*packetsInFrame {
+	if n := e.Times.Latency.Count(); n != 2*packetsInFrame {
 		t.Errorf("%d packets were measured, of two frames that were sent", n)
 	}
 	// What is too old to be sent is too old to be sent again.
@@ -252,8 +248,7 @@ func TestStamps(t *testing.T) {
 		t.Error("took an answer from before the question")
 	}
 	e.HandleStamp(b.now.Add(7 * time.Millisecond))
-	st := e.Stats()
-	counted{40 * time.Millisecond: 1}.check(t, "stamped", &st.Stamped)
+	counted{40 * time.Millisecond: 1}.check(t, "stamped", &e.Times.Stamped)
 	var own engine.Latency
 	e.AddLatency(burstRoute, &own)
 	counted{40 * time.Millisecond: 1}.check(t, "stamped of the route", &own.Stamped)

@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/netopt/host"
 	"sluice/perf/client"
 	"sluice/perf/proc"
 )
@@ -78,6 +79,7 @@ func Open(ctx context.Context, t Target, media Media) (*Bench, error) {
 	if err := media.check(); err != nil {
 		return nil, err
 	}
+	host.RelaxMonitor() // or it would interrupt the server, which shares the processors
 	h, err := newHub()
 	if err != nil {
 		return nil, err

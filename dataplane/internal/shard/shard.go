@@ -160,6 +160,16 @@ func (s *Shard) Inspect() *engine.Stats {
 	return st
 }
 
+// Times returns the engine's histograms, nil when the shard does not answer within a
+// second or has stopped. Safe for concurrent use.
+func (s *Shard) Times() *engine.Times {
+	t := new(engine.Times)
+	if !s.do(func() { *t = s.engine.Times }) {
+		return nil
+	}
+	return t
+}
+
 // Look calls f with the engine, in the loop, where f must be quick and only
 // read. It returns false when the shard does not answer within a second or has
 // stopped; f may be called yet. Safe for concurrent use.
@@ -292,7 +302,7 @@ func (s *Shard) turn() (busy bool) {
 		s.lap(engine.StageTimers)
 	}
 	busy = !s.drain() || busy
-	s.engine.Loop.Turn.Record(s.lapped.Sub(began), 1)
+	s.engine.Times.Turn.Record(s.lapped.Sub(began), 1)
 	return busy
 }
 

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"sluice/perf/lab"
+	"sluice/perf/load"
 	"sluice/perf/result"
 	"sluice/perf/rig"
 	"sluice/perf/scenario"
@@ -53,6 +54,7 @@ func run() error {
 			return err
 		}
 	}
+	load.Quiet()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {

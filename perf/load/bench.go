@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -74,12 +75,20 @@ func numbered(url string, stream, streams int) string {
 	return url + strconv.Itoa(stream)
 }
 
+// Quiet keeps the Go runtime of this process from interrupting the server, with which it shares the machine: its monitor wakes once a
+// second (host.RelaxMonitor). Hub, pacer and whoever waits for a process keep a processor (P) each while they block, which the monitor
+// would take from them, so there are that many more. It is for one bench at a time.
+func Quiet() {
+	const blocked = 4
+	runtime.GOMAXPROCS(runtime.NumCPU() + blocked)
+	host.RelaxMonitor()
+}
+
 // Open connects the publishers and lets them send.
 func Open(ctx context.Context, t Target, media Media) (*Bench, error) {
 	if err := media.check(); err != nil {
 		return nil, err
 	}
-	host.RelaxMonitor() // or it would interrupt the server, which shares the processors
 	h, err := newHub()
 	if err != nil {
 		return nil, err

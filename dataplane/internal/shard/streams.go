@@ -34,6 +34,7 @@ func (s *Shard) serveStreams() (more bool) {
 		s.drain()
 	}
 	s.tellEngine()
+	s.drain()
 	return more || s.streams.More()
 }
 

@@ -27,10 +27,10 @@ const (
 	gsoSize = 176
 )
 
-// program passes everything but RTP and RTCP (first payload byte 128 to 191, RFC 7983) to an address that has an entry in the map;
-// that it discards. It counts all packets of it, a train as those it stands for, but not the last one if that is RTCP (second byte 192 to
-// 223, RFC 5761): only there can it stand in a train of media, and alone it is the last one too. The payload of a train lies in
-// fragments, hence the copies.
+// program discards RTP and RTCP (first payload byte 128 to 191, RFC 7983) to an address that has an entry in the map, and passes
+// everything else. It counts what it discards, a train as the packets that it stands for, but leaves out the last one where that is RTCP
+// (second byte 192 to 223, RFC 5761): a report in a train of media is its short tail, and a single packet is its own last. The payload of
+// a train lies in fragments, hence the copies.
 func program(counts *ebpf.Map) asm.Instructions {
 	const pass = "pass"
 	field := func(at int16, size asm.Size) asm.Instruction { return asm.LoadMem(asm.R1, asm.RFP, frame+at, size) }

@@ -3,8 +3,10 @@ package drop
 import (
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -12,6 +14,8 @@ import (
 )
 
 const setup = `link add lan0 type veth peer name far0
+link set lan0 addrgenmode none
+link set far0 addrgenmode none
 link set lan0 up
 link set far0 up
 addr add 10.88.0.1/24 dev lan0
@@ -50,7 +54,24 @@ func sender(t *testing.T) func(to string, p []byte, segment int) {
 	}
 }
 
-// TestCounts sends trains, single packets and what must pass, and reads what the kernel counted at both ends of the link.
+// passed is how many frames have left the interface (proc_net(5), net/dev).
+func passed(t *testing.T) (n int) {
+	t.Helper()
+	table, err := os.ReadFile("/proc/thread-self/net/dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, _ := strings.Cut(string(table), "lan0:")
+	if fields := strings.Fields(line); len(fields) > 9 {
+		n, err = strconv.Atoi(fields[9])
+	}
+	if err != nil || line == "" {
+		t.Fatalf("lan0 is not in %q, %v", table, err)
+	}
+	return n
+}
+
+// TestCounts sends trains, single packets and what must pass, and reads what was counted and what has left the interface.
 func TestCounts(t *testing.T) {
 	namespace(t)
 	nic, err := net.InterfaceByName("lan0")
@@ -86,11 +107,23 @@ func TestCounts(t *testing.T) {
 	send("10.88.0.2", []byte{0xbf, 224, 0}, 0)
 	expect(11, "the smallest RTP of the last class")
 
-	for name, p := range map[string][]byte{
-		"RTCP": {0x80, 200, 0, 6}, "last RTCP type": {0x80, 223, 0, 6}, "STUN": {0, 1, 0, 0}, "DTLS": {22, 254, 253, 0}, "one byte": {0x80},
+	if n := passed(t); n != 0 {
+		t.Fatalf("%d frames of what is discarded have passed", n)
+	}
+	for _, c := range []struct {
+		name   string
+		p      []byte
+		passes int
+	}{
+		{"RTCP", []byte{0x80, 200, 0, 6}, 0}, {"last RTCP type", []byte{0x80, 223, 0, 6}, 0},
+		{"STUN", []byte{0, 1, 0, 0}, 1}, {"DTLS", []byte{22, 254, 253, 0}, 1}, {"one byte", []byte{0x80}, 1},
 	} {
-		send("10.88.0.2", p, 0)
-		expect(11, name)
+		before := passed(t)
+		send("10.88.0.2", c.p, 0)
+		expect(11, c.name)
+		if n := passed(t) - before; n != c.passes {
+			t.Errorf("%s: %d frames have passed, want %d", c.name, n, c.passes)
+		}
 	}
 	send("10.88.0.3", train, 1000)
 	expect(11, "another address")

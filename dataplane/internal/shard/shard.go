@@ -341,8 +341,9 @@ func (s *Shard) timeout() time.Duration {
 }
 
 // receive reads the socket until it is empty, the budget is used up or nothing more
-// may join what is being sent; it reports the latter two. What commands and other shards said before a datagram was sent, which
-// may be about its sender, comes before it: there it is, once the datagram is.
+// may join what is being sent; it reports the latter two. What commands and other
+// shards said before a datagram was sent, which may be about its sender, comes before
+// it: there it is, once the datagram is.
 func (s *Shard) receive() (more bool) {
 	for range receiveBudget {
 		if s.closed() {

@@ -25,6 +25,7 @@ type sent struct {
 	payload []byte
 	at      clock.Time
 	kept    [maxShards]clock.Time // 0 for not
+	came    [maxShards]clock.Time // when it was kept, also once the shard has lost it
 }
 
 // source is one reign of an SSRC: a numbering of its own.

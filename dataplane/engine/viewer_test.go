@@ -285,17 +285,15 @@ func (d *viewed) inOrder(a arrival, adjacent bool) {
 	}
 	// The splice was made where both came in, or where the viewer is.
 	took := time.Duration(step) * time.Millisecond / time.Duration(d.track.rate/1000)
-	home := a.s.src.pub.id.Shard()
-	atHome, here := gap(last.s, a.s, home), gap(last.s, a.s, d.v.id.Shard())
-	forgotten := last.s.kept[home] == 0 && a.s.kept[home] == 0 // with the route, since
-	if adjacent && !forgotten && !near(took, atHome) && !near(took, here) {
+	atHome, here := gap(last.s, a.s, a.s.src.pub.id.Shard()), gap(last.s, a.s, d.v.id.Shard())
+	if adjacent && !near(took, atHome) && !near(took, here) {
 		w.fail("timestamps", "viewer %v: source %d follows %d after %v or %v, its time after %v", d.v.id, a.s.src.id, last.s.src.id, atHome, here, took)
 	}
 	w.counts.splices++
 }
 
 // gap returns the time between the arrival of two packets at a shard.
-func gap(a, b *sent, shard int) time.Duration { return b.kept[shard].Sub(a.kept[shard]) }
+func gap(a, b *sent, shard int) time.Duration { return b.came[shard].Sub(a.came[shard]) }
 
 // near allows for the tick of the RTP clock and what a relay takes.
 func near(a, b time.Duration) bool { return max(a-b, b-a) <= time.Millisecond }

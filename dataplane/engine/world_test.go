@@ -175,7 +175,7 @@ func (w *world) arrive(from pkt.Addr, b []byte) {
 // keptBy notes that the owner of a publisher has kept its packet.
 func (w *world) keptBy(shard int, s *sent, kept bool) {
 	if s != nil && kept && s.src.pub.id.Shard() == shard && s.kept[shard] == 0 {
-		s.kept[shard] = w.net.Now()
+		s.kept[shard], s.came[shard] = w.net.Now(), w.net.Now()
 	}
 }
 
@@ -278,7 +278,7 @@ func (w *world) relay(from, to int, m *engine.Relay) {
 	if kept := e.Counters.Drops[wire.Kept] > kept; m.Kind == engine.RelayDatagram {
 		w.keptBy(to, s, kept)
 	} else if s != nil && kept {
-		s.kept[to] = w.net.Now()
+		s.kept[to], s.came[to] = w.net.Now(), w.net.Now()
 	}
 	w.drain(to)
 }

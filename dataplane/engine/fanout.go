@@ -175,12 +175,15 @@ func (e *Engine) serve(r *route, h pkt.Handle, tx *pkt.Batch) bool {
 //
 //hot:path
 func (e *Engine) catchUp(r *route, eg *egress, l *link, path *pkt.Path, tx *pkt.Batch) bool {
-	to := e.reach(r, eg)
-	if to > eg.cursor && !tx.Fits(int(min(to-eg.cursor, uint64(e.set.TrainMax)))*e.set.MTU) {
-		return false // a train in two batches is two messages
-	}
+	to, whole := e.reach(r, eg), eg.cursor
 	punctual := e.punctual(r, eg, path)
 	for ; eg.cursor < to; eg.cursor++ {
+		if eg.cursor == whole { // a train in two batches is two messages
+			whole = min(to, whole+uint64(e.set.TrainMax))
+			if !tx.Fits(int(whole-eg.cursor) * e.set.MTU) {
+				return false
+			}
+		}
 		p, data := r.ring.At(eg.cursor)
 		if p.Seq < eg.startSeq {
 			e.Counters.Drops[wire.DropLate]++

@@ -47,6 +47,7 @@ func (e *Engine) noteServed(r *route, eg *egress, from uint64, path *pkt.Path, t
 //
 //hot:path
 func (e *Engine) HandleSent(now clock.Time) {
+	e.now = now
 	for i := range e.served {
 		s := &e.served[i]
 		tail := s.route.ring.Tail()
@@ -144,6 +145,12 @@ const lastShed = 4
 // trains of half the length at nearly the same cost.
 const shedRelief = 8
 
+// shedLead is which part of the limit is left to other shards with viewers of a
+// route. How old media is when it comes in is up to the shard where it does, by what
+// that leaves out. By the same limit, others would leave out as much as that one is
+// behind, and then wait for it.
+const shedLead = 8
+
 // tooLate says how old a frame may be that is sent to a viewer, and what it counts
 // as when it is left out; 0 is however old. A connection that takes no more has
 // rules of its own (keepUp).
@@ -152,6 +159,9 @@ const shedRelief = 8
 func (e *Engine) tooLate(r *route, eg *egress, path *pkt.Path, key bool) (limit time.Duration, why wire.Drop) {
 	limit, why = e.lateDrop(r), wire.DropOverdue
 	shed := e.set.Shed
+	if len(r.remotes) > 0 {
+		shed -= shed / shedLead
+	}
 	if eg.leaveOut == wire.DropShed {
 		shed -= shed / shedRelief
 	}

@@ -76,6 +76,61 @@ func TestShed(t *testing.T) {
 	}
 }
 
+// The shard where a stream comes in leaves out first what all are behind with: else
+// the others, which get it later, would leave out more and have nothing to do.
+func TestShedLeavesOthersTime(t *testing.T) {
+	b := newBurst(t, 2, 2)
+	b.seq = 11 * packetsInFrame
+	b.handle(0, b.frame(true))
+	limit := engine.DefaultSettings().Shed
+	for _, step := range []struct {
+		by          time.Duration
+		home, other uint64
+	}{
+		{limit - limit/8, packetsInFrame, packetsInFrame},
+		{limit - limit/8 + 1, 0, packetsInFrame},
+		{limit, 0, packetsInFrame},
+		{limit + 1, 0, 0},
+	} {
+		b.now = b.now.Add(time.Minute)
+		rx := b.frame(false)
+		for i := range rx {
+			rx[i].Arrived = b.now.Add(-step.by)
+		}
+		home, other := b.engines[0].Counters.Forwarded, b.engines[1].Counters.Forwarded
+		b.engines[0].HandleDatagrams(b.now, rx)
+		b.drain()
+		home, other = b.engines[0].Counters.Forwarded-home, b.engines[1].Counters.Forwarded-other
+		if home != step.home || other != step.other {
+			t.Errorf("late by %v: %d and %d sent, want %d and %d", step.by, home, other, step.home, step.other)
+		}
+	}
+}
+
+// Frames get late while others are sent, too.
+func TestShedSeesTimePass(t *testing.T) {
+	b := newBurst(t, 1, 2)
+	b.seq = 11 * packetsInFrame
+	b.handle(0, b.frame(true))
+	b.now = b.now.Add(time.Minute)
+	e, rx := b.engines[0], b.frame(false)
+	for i := range rx {
+		rx[i].Arrived = b.now
+	}
+	e.HandleDatagrams(b.now, rx)
+	b.tx = pkt.NewBatch(make([]byte, packetsInFrame*engine.DefaultSettings().MTU), 8) // for one viewer
+	before := e.Counters.Forwarded
+	if !e.PollTransmit(b.tx) {
+		t.Fatal("the batch is too large for this test")
+	}
+	b.tx.Reset()
+	e.HandleSent(b.now.Add(engine.DefaultSettings().Shed + 1))
+	b.transmit(e)
+	if sent, left := e.Counters.Forwarded-before, e.Counters.Drops[wire.DropShed]; sent != packetsInFrame || left != packetsInFrame {
+		t.Errorf("%d sent, %d left out, want %d each", sent, left, packetsInFrame)
+	}
+}
+
 // What was left out does not come back because a viewer misses it.
 func TestShedIsNotSentAgain(t *testing.T) {
 	b := newBurst(t, 1, 1)

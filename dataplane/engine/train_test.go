@@ -266,3 +266,24 @@ func TestAudioFirst(t *testing.T) {
 		t.Errorf("sent %v, want audio in the midst", order)
 	}
 }
+
+// A train that does not fit into what is left of a batch waits for the next one, be
+// it a viewer's first or not.
+func TestTrainsAreWhole(t *testing.T) {
+	b := newBurst(t, 1, 3)
+	b.seq = 11 * packetsInFrame
+	b.handle(0, b.frame(true))
+	const train = packetsInFrame / 2
+	b.configure(func(s *engine.Settings) { s.TrainMax = train })
+	b.tx = pkt.NewBatch(make([]byte, 3*train/2*engine.DefaultSettings().MTU), 64) // for one and a half
+	b.runs = 0
+	b.seen = func(run *pkt.Run) {
+		if n := run.Packets(); n != train && n != packetsInFrame%train {
+			t.Errorf("a message of %d packets", n)
+		}
+	}
+	b.handle(0, b.frame(false))
+	if want := len(b.viewers) * ((packetsInFrame + train - 1) / train); b.runs != want {
+		t.Errorf("%d messages, want %d", b.runs, want)
+	}
+}

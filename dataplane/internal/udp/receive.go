@@ -17,10 +17,10 @@ import (
 // touches as much cache as small buffers would. The buffers are not a power of
 // two apart, since then they would share cache lines.
 const (
-	rxMessages  = 64 // of one recvmmsg: under overload, what is read at once leaves as one train
+	rxMessages  = 88 // of one recvmmsg: under overload, what is read at once leaves as two of the longest trains
 	rxBuffer    = 64 << 10
 	rxStride    = rxBuffer + 1280 // a datagram of Ethernet's size further
-	rxBatch     = 64              // datagrams that one Receive returns at most
+	rxBatch     = rxMessages      // datagrams that one Receive returns at most
 	maxDatagram = 2048            // of any MTU that media uses; longer ones are dropped
 	rxControl   = 128             // IPV6_PKTINFO, SCM_TIMESTAMPNS and UDP_GRO with their heads take 96
 )

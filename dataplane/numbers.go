@@ -32,7 +32,8 @@ var (
 		Path: "dataplane/shed_ms", Unit: "ms", Mode: attr.RW, Min: 0, Max: 10_000, Default: "500", Since: "0.1",
 		Doc: `How far behind a shard may be that has more to do than it can: video frames to viewers over UDP whose first packet
 			waited longer are left out whole, oldest first, until an eighth of the time is won back, so that what is sent is never
-			much older; sound and keyframes only when they waited four times as long. Counted in dropped_packets, reason shed. 0 leaves nothing out, and latency grows until
+			much older; sound and keyframes only when they waited four times as long. The shard where a stream comes in leaves
+			out what waited 7/8 of the time, while other shards have viewers of it. Counted in dropped_packets, reason shed. 0 leaves nothing out, and latency grows until
 			the kernel drops what does not fit into dataplane/receive_buffer_bytes.`,
 	})
 	lateCounter      = counter("late_packets", "packets", "Packets that took longer than their stream's latency budget.")

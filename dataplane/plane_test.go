@@ -191,7 +191,7 @@ func TestStartFails(t *testing.T) {
 
 // Wherever descriptors run out, Start ends with an error and keeps nothing.
 func TestStartWithoutDescriptors(t *testing.T) {
-	const shards, each = 2, 5 // a socket for each transport, two epoll sets, an eventfd
+	const shards, each = 2, 6 // a socket for each transport, two epoll sets, an eventfd, a timer
 	before := holds(t)
 	for free := range shards*each + 1 {
 		restore := limitDescriptors(t, free)

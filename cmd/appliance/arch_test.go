@@ -54,7 +54,7 @@ var policy = []room{
 
 	{"dataplane/internal/arena", false, "", "memory for what holds keys, whatever lies in it"},
 	{"dataplane/internal/ring", false, "", "a queue between two threads, whatever the items are"},
-	{"dataplane/internal/poll", false, "", "waiting for descriptors, whatever they are"},
+	{"dataplane/internal/poll", false, "dataplane/clock", "waiting for descriptors, whatever they are"},
 	{"dataplane/internal/udp", false, "dataplane/clock dataplane/pkt", "the kernel's sockets; decides nothing, so it needs no meaning of the bytes"},
 	{"dataplane/internal/tcp", false, "dataplane/clock dataplane/pkt dataplane/wire", "connections and the frames in them; whose they are it need not know"},
 	{"dataplane/internal/shard", false, "dataplane/clock dataplane/engine dataplane/internal/poll dataplane/internal/ring dataplane/internal/tcp dataplane/internal/udp dataplane/msg dataplane/pkt dataplane/wire",

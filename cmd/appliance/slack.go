@@ -17,7 +17,7 @@ import (
 // with the kernel's default of 50 µs that is a sixth of the CPU time of a shard that
 // forwards to 100 viewers. Looking every few milliseconds does, and for the monitor even
 // less (host.RelaxMonitor): while it waits, no shard has to wake it.
-// Shards take their timers back to the microsecond (package shard).
+// Shards sleep by a timer that knows no slack (package poll).
 const timerSlack = 4 * time.Millisecond
 
 // relaxTimers starts the program again with timerSlack, unless it has it: threads

@@ -12,8 +12,8 @@ import (
 func TestNoLineIsShared(t *testing.T) {
 	const line = unsafe.Sizeof(cpu.CacheLinePad{})
 	var p Poller
-	before := unsafe.Offsetof(p.state) - unsafe.Offsetof(p.event) - unsafe.Sizeof(p.event)
-	after := unsafe.Offsetof(p.coarse) - unsafe.Offsetof(p.state) - unsafe.Sizeof(p.state)
+	before := unsafe.Offsetof(p.state) - unsafe.Offsetof(p.timer) - unsafe.Sizeof(p.timer)
+	after := unsafe.Offsetof(p.armed) - unsafe.Offsetof(p.state) - unsafe.Sizeof(p.state)
 	if before < line || after < line {
 		t.Errorf("%d bytes before the state and %d after it, a cache line has %d", before, after, line)
 	}

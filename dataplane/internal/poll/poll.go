@@ -2,6 +2,7 @@
 package poll
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -9,6 +10,8 @@ import (
 
 	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
+
+	"sluice/dataplane/clock"
 )
 
 // The states of a poller's owner.
@@ -22,32 +25,37 @@ const (
 type Poller struct {
 	epoll int
 	event int // eventfd(2) that Wake writes
+	timer int // timerfd_create(2) that ends a sleep
 
 	_       cpu.CacheLinePad // state has its cache line: others read it, and the rest is the owner's
 	state   atomic.Uint32
 	_       cpu.CacheLinePad
-	coarse  bool // the kernel waits in whole milliseconds
-	timeout unix.Timespec
+	armed   clock.Time // when the timer ends a sleep
+	timeout unix.ItimerSpec
 	events  [16]unix.EpollEvent
 }
 
 // New returns a poller that watches nothing yet.
 func New() (*Poller, error) {
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("epoll_create1: %w", err)
-	}
-	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		unix.Close(epoll)
-		return nil, fmt.Errorf("eventfd: %w", err)
-	}
-	p := &Poller{epoll: epoll, event: event}
-	if err := p.Add(event); err != nil {
+	p := &Poller{epoll: -1, event: -1, timer: -1}
+	if err := p.open(); err != nil {
 		p.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+func (p *Poller) open() (err error) {
+	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return fmt.Errorf("epoll_create1: %w", err)
+	}
+	if p.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("eventfd: %w", err)
+	}
+	if p.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
+		return fmt.Errorf("timerfd_create: %w", err)
+	}
+	return errors.Join(p.Add(p.event), p.Add(p.timer))
 }
 
 // Add watches a socket for what comes, edge-triggered: the owner reads until
@@ -73,27 +81,46 @@ func (p *Poller) control(op, fd int, events uint32) error {
 	return nil
 }
 
-// Sleep waits until something happens or timeout passes; a negative one waits
-// for ever. Between announcing that it will sleep and sleeping, it asks idle
-// once more: work that came before the announcement has woken nobody.
-func (p *Poller) Sleep(timeout time.Duration, idle func() bool) error {
-	state := dozes
-	if timeout < 0 {
-		state = sleeps
+// Sleep waits until something happens or it is due, clock.Never for never; now is
+// the instant of the call. It may end early. Between announcing that it will sleep
+// and sleeping, it asks idle once more: work that came before the announcement has
+// woken nobody.
+func (p *Poller) Sleep(now, due clock.Time, idle func() bool) error {
+	state := sleeps
+	if due != clock.Never {
+		p.arm(now, due)
+		state = dozes
 	}
 	p.state.Store(state)
 	defer p.state.Store(awake)
 	if !idle() {
 		return nil
 	}
-	// What happened needs no look: sockets are read until EAGAIN anyway, and the
-	// eventfd is never read. Each write to it is an edge (eventfd_write in the
-	// kernel's fs/eventfd.c wakes its waiters whatever the count was), and as
-	// many as would fill its 64 bits, nobody writes.
-	if _, errno := p.wait(timeout); errno != 0 && errno != unix.EINTR {
+	// What happened needs no look: sockets are read until EAGAIN anyway, and neither
+	// the eventfd nor the timer is ever read. Each write and each expiry is an edge
+	// (eventfd_write in the kernel's fs/eventfd.c and timerfd_triggered in its
+	// fs/timerfd.c wake the waiters whatever the count was), and as many as would
+	// fill 64 bits, nobody writes.
+	if _, errno := wait(p.epoll, &p.events[0], len(p.events)); errno != 0 && errno != unix.EINTR {
 		return fmt.Errorf("epoll_wait: %w", errno)
 	}
 	return nil
+}
+
+// arm has the timer end a sleep by due. A timer of each sleep's own, as a timeout of
+// epoll_wait is, the kernel would program and take back with each, which is most of a
+// microsecond; this one stays over many, and ends one for nothing where what was due
+// came sooner.
+//
+//hot:path
+func (p *Poller) arm(now, due clock.Time) {
+	if now < p.armed && p.armed <= due {
+		return
+	}
+	p.armed = due
+	p.timeout.Value = unix.NsecToTimespec(max(1, int64(due.Sub(now)))) // 0 would stop it
+	// Raw: it does not block. What it is given cannot be refused.
+	unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(p.timer), 0, uintptr(unsafe.Pointer(&p.timeout)), 0, 0, 0)
 }
 
 // params are struct epoll_params (linux/eventpoll.h).
@@ -123,27 +150,6 @@ func (p *Poller) Ready() bool {
 	return errno == 0 && n > 0
 }
 
-// wait calls the kernel, as finely timed as it can be. Sandboxes answer EPERM to
-// calls that they do not know.
-func (p *Poller) wait(timeout time.Duration) (n uintptr, errno unix.Errno) {
-	if !p.coarse {
-		var fine *unix.Timespec
-		if timeout >= 0 {
-			p.timeout = unix.NsecToTimespec(int64(timeout))
-			fine = &p.timeout
-		}
-		if n, errno = wait(p.epoll, &p.events[0], len(p.events), fine); errno != unix.ENOSYS && errno != unix.EPERM {
-			return n, errno
-		}
-		p.coarse = true
-	}
-	ms := -1
-	if timeout >= 0 {
-		ms = int((timeout + time.Millisecond - 1) / time.Millisecond)
-	}
-	return waitCoarse(p.epoll, &p.events[0], len(p.events), ms)
-}
-
 // Wake ends the owner's Sleep, if it sleeps; it costs a system call only then.
 // Safe for concurrent use.
 func (p *Poller) Wake() {
@@ -166,6 +172,7 @@ func (p *Poller) wake(state uint32) {
 
 // Close releases the descriptors.
 func (p *Poller) Close() {
-	unix.Close(p.epoll)
-	unix.Close(p.event)
+	for _, fd := range [...]int{p.epoll, p.event, p.timer} {
+		unix.Close(fd)
+	}
 }

@@ -2,15 +2,16 @@ package poll
 
 import (
 	"os"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-)
 
-const forever = time.Duration(-1)
+	"sluice/dataplane/clock"
+)
 
 func newPoller(t *testing.T) *Poller {
 	t.Helper()
@@ -64,7 +65,7 @@ func TestNoWakeUpIsLost(t *testing.T) {
 			taken.Store(given.Load())
 			continue
 		}
-		if err := p.Sleep(forever, idle); err != nil {
+		if err := p.Sleep(1, clock.Never, idle); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,7 +88,7 @@ func TestManyWake(t *testing.T) {
 	idle := func() bool { return given.Load() == taken.Load() }
 	for taken.Load() < wakers*each {
 		taken.Store(given.Load())
-		if err := p.Sleep(forever, func() bool { return idle() && taken.Load() < wakers*each }); err != nil {
+		if err := p.Sleep(1, clock.Never, func() bool { return idle() && taken.Load() < wakers*each }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -99,7 +100,7 @@ func TestSleepLooksOnceMore(t *testing.T) {
 	bound(t, "slept while there was work")
 	p := newPoller(t)
 	asked := 0
-	if err := p.Sleep(forever, func() bool { asked++; return false }); err != nil || asked != 1 {
+	if err := p.Sleep(1, clock.Never, func() bool { asked++; return false }); err != nil || asked != 1 {
 		t.Errorf("asked %d times, %v", asked, err)
 	}
 }
@@ -108,11 +109,11 @@ func TestSleepLooksOnceMore(t *testing.T) {
 func TestWakeDuringTheLook(t *testing.T) {
 	bound(t, "slept through a wake-up")
 	p := newPoller(t)
-	if err := p.Sleep(forever, func() bool { p.Wake(); return true }); err != nil {
+	if err := p.Sleep(1, clock.Never, func() bool { p.Wake(); return true }); err != nil {
 		t.Error(err)
 	}
-	if n, errno := p.wait(0); n != 0 || errno != 0 {
-		t.Errorf("%d wake-ups are left to end sleeps to come, %v", n, errno)
+	if p.Ready() {
+		t.Error("a wake-up is left to end a sleep to come")
 	}
 }
 
@@ -122,14 +123,14 @@ func TestNudge(t *testing.T) {
 	p := newPoller(t)
 	p.Nudge()
 	for range 3 {
-		if err := p.Sleep(forever, func() bool { p.Nudge(); p.Nudge(); return true }); err != nil {
+		if err := p.Sleep(1, clock.Never, func() bool { p.Nudge(); p.Nudge(); return true }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if n := pending(p); n != 3 {
 		t.Errorf("%d wake-ups for three sleeps", n)
 	}
-	p.Sleep(time.Millisecond, func() bool { p.Nudge(); return true })
+	p.Sleep(1, 1+clock.Time(time.Millisecond), func() bool { p.Nudge(); return true })
 	if n := pending(p); n != 0 {
 		t.Errorf("%d wake-ups for a sleep that ends", n)
 	}
@@ -141,14 +142,14 @@ func TestWakeOnlySleepers(t *testing.T) {
 	p := newPoller(t)
 	for _, slept := range []bool{false, true} {
 		if slept {
-			p.Sleep(0, func() bool { return true })
+			p.Sleep(1, 1, func() bool { return true })
 		}
 		p.Wake()
 		if n := pending(p); n != 0 {
 			t.Errorf("%d wake-ups for a thread that was awake, slept before: %v", n, slept)
 		}
 	}
-	p.Sleep(forever, func() bool { p.Wake(); p.Wake(); p.Wake(); return false })
+	p.Sleep(1, clock.Never, func() bool { p.Wake(); p.Wake(); p.Wake(); return false })
 	if n := pending(p); n != 1 {
 		t.Errorf("%d wake-ups for one sleep", n)
 	}
@@ -164,26 +165,20 @@ func pending(p *Poller) uint64 {
 }
 
 // A sleep does not end early, or the loop would spin to its deadline. A signal
-// of the runtime may end one, but not each of many. It holds with the call of
-// kernels before 5.11 too.
+// of the runtime may end one, but not each of many.
 func TestTimeout(t *testing.T) {
 	bound(t, "slept for ever")
 	p := newPoller(t)
-	timeouts(t, p)
-	p.coarse = true
-	timeouts(t, p)
-}
-
-func timeouts(t *testing.T, p *Poller) {
-	t.Helper()
+	now := clock.Time(1)
 	for _, timeout := range []time.Duration{0, 1, 1900 * time.Microsecond} {
 		var slept time.Duration
 		for range 20 {
 			before := time.Now()
-			if err := p.Sleep(timeout, func() bool { return true }); err != nil {
+			if err := p.Sleep(now, now.Add(timeout), func() bool { return true }); err != nil {
 				t.Fatal(err)
 			}
 			slept = max(slept, time.Since(before))
+			now += 1 << 32 // whatever the clock says, a sleep later it has gone on
 			if slept >= timeout {
 				break
 			}
@@ -191,6 +186,54 @@ func timeouts(t *testing.T, p *Poller) {
 		if slept < timeout {
 			t.Errorf("slept %v of %v", slept, timeout)
 		}
+	}
+}
+
+// The timer stays where it is while it ends sleeps in time, goes to what is due
+// sooner, and on to what is due next when it has ended one.
+func TestTimerStays(t *testing.T) {
+	p := newPoller(t)
+	awake := func() bool { return false }
+	for _, step := range []struct{ now, due, armed clock.Time }{
+		{10, 1e9, 1e9},
+		{20, 2e9, 1e9},         // later: the timer ends that sleep for nothing
+		{30, clock.Never, 1e9}, // for ever
+		{40, 5e8, 5e8},         // sooner
+		{5e8, 3e9, 3e9},        // it has ended a sleep
+		{4e9, 1e9, 1e9},        // due already
+	} {
+		if err := p.Sleep(step.now, step.due, awake); err != nil {
+			t.Fatal(err)
+		}
+		if p.armed != step.armed {
+			t.Errorf("at %d, due %d: the timer is at %d, want %d", step.now, step.due, p.armed, step.armed)
+		}
+	}
+	bound(t, "the timer does not end a sleep")
+	if err := p.Sleep(5e9, 6e9, func() bool { return true }); err != nil {
+		t.Error(err)
+	}
+}
+
+// The process lets its threads be woken late (docs/design/0019), which an epoll_wait
+// with a timeout would be too.
+func TestTimerKnowsNoSlack(t *testing.T) {
+	runtime.LockOSThread() // not unlocked: the thread ends with the test
+	const slack = 50 * time.Millisecond
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	p := newPoller(t)
+	least := slack
+	for now := clock.Time(1); now < 20; now++ {
+		before := time.Now()
+		if err := p.Sleep(now, now+1, func() bool { return true }); err != nil {
+			t.Fatal(err)
+		}
+		least = min(least, time.Since(before))
+	}
+	if least > slack/10 {
+		t.Errorf("woken after %v at the soonest", least)
 	}
 }
 
@@ -207,7 +250,7 @@ func TestSocketsWake(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Not read between: each datagram is an edge.
-		if err := p.Sleep(forever, idle); err != nil {
+		if err := p.Sleep(1, clock.Never, idle); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -229,7 +272,7 @@ func TestReady(t *testing.T) {
 	for _, edge := range []func(){
 		func() { unix.Write(pair[1], []byte("x")) },
 		func() { p.AwaitRoom(pair[0], true) }, // and there is some
-		func() { p.Sleep(forever, func() bool { p.Wake(); return false }) },
+		func() { p.Sleep(1, clock.Never, func() bool { p.Wake(); return false }) },
 	} {
 		edge()
 		if !p.Ready() {
@@ -287,7 +330,7 @@ func TestCloseGivesDescriptorsBack(t *testing.T) {
 	if after := descriptors(t); after != before {
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
-	if err := p.Sleep(0, func() bool { return true }); err == nil {
+	if err := p.Sleep(1, 1, func() bool { return true }); err == nil {
 		t.Error("a closed poller sleeps")
 	}
 }

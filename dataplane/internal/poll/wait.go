@@ -19,25 +19,14 @@ func entersyscallblock()
 //go:linkname exitsyscall runtime.exitsyscall
 func exitsyscall()
 
-// wait is epoll_pwait2(2) with a nil timeout for ever. Between the two calls
-// nothing may grow the stack or be watched by the race detector.
+// wait is epoll_pwait(2) without end. Between the two calls nothing may grow the
+// stack or be watched by the race detector.
 //
 //go:nosplit
 //go:norace
-func wait(epoll int, events *unix.EpollEvent, n int, timeout *unix.Timespec) (got uintptr, errno syscall.Errno) {
+func wait(epoll int, events *unix.EpollEvent, n int) (got uintptr, errno syscall.Errno) {
 	entersyscallblock()
-	got, _, errno = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(events)), uintptr(n), uintptr(unsafe.Pointer(timeout)), 0, 0)
-	exitsyscall()
-	return got, errno
-}
-
-// waitCoarse is epoll_pwait(2), for kernels before 5.11; -1 is for ever.
-//
-//go:nosplit
-//go:norace
-func waitCoarse(epoll int, events *unix.EpollEvent, n, ms int) (got uintptr, errno syscall.Errno) {
-	entersyscallblock()
-	got, _, errno = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(events)), uintptr(n), uintptr(ms), 0, 0)
+	got, _, errno = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(events)), uintptr(n), ^uintptr(0), 0, 0)
 	exitsyscall()
 	return got, errno
 }

@@ -250,7 +250,7 @@ func (s *Shard) run() {
 			continue
 		}
 		began := s.lapped
-		if err := s.poller.Sleep(s.timeout(), s.idle); err != nil {
+		if err := s.poller.Sleep(s.lapped, s.due(), s.idle); err != nil {
 			panic(fmt.Sprintf("shard %d: %v", s.index, err))
 		}
 		s.lap(engine.StageSleep)
@@ -258,12 +258,7 @@ func (s *Shard) run() {
 	}
 }
 
-// timerSlack is how late the kernel may end a shard's sleep.
-const timerSlack = 10 * time.Microsecond
-
 func (s *Shard) pin() {
-	// Pacing is finer than the process's timers need be; where that is refused, it is as fine.
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(timerSlack), 0, 0, 0)
 	if s.cpu < 0 {
 		return
 	}
@@ -328,16 +323,13 @@ func (s *Shard) idle() bool {
 	return true
 }
 
-// timeout returns how long the loop may sleep, negative for ever.
-func (s *Shard) timeout() time.Duration {
+// due is when the loop has something to do at the latest.
+func (s *Shard) due() clock.Time {
 	due := s.engine.PollTimeout()
 	if s.streams != nil {
 		due = min(due, s.streams.Timeout())
 	}
-	if due == clock.Never {
-		return -1
-	}
-	return max(due.Sub(s.lapped), 0)
+	return due
 }
 
 // receive reads the socket until it is empty, the budget is used up or nothing more

@@ -34,7 +34,6 @@ func (s *Shard) serveStreams() (more bool) {
 		s.drain()
 	}
 	s.tellEngine()
-	s.drain()
 	return more || s.streams.More()
 }
 

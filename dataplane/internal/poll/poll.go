@@ -108,9 +108,9 @@ func (p *Poller) Sleep(now, due clock.Time, idle func() bool) error {
 }
 
 // arm has the timer end a sleep by due. A timer of each sleep's own, as a timeout of
-// epoll_wait is, the kernel would program and take back with each, which is most of a
-// microsecond; this one stays over many, and ends one for nothing where what was due
-// came sooner.
+// epoll_wait is, the kernel would program and take back with each (docs/design/0029);
+// this one stays over many, and ends one for nothing where what it was set for is no
+// longer due.
 //
 //hot:path
 func (p *Poller) arm(now, due clock.Time) {

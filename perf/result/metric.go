@@ -19,6 +19,9 @@ var Metrics = []Metric{
 	{"cost_us", "server CPU, us/packet", "%.3f", func(r load.Report) float64 { return r.Counts.MicrosPerPacket() }},
 	{"user_us", "- user", "%.3f", func(r load.Report) float64 { return r.Counts.MicrosPerPacket() * r.Counts.UserShare }},
 	{"sys_us", "- sys", "%.3f", func(r load.Report) float64 { return r.Counts.MicrosPerPacket() * (1 - r.Counts.UserShare) }},
+	{"received_us", "- us/packet of publishers", "%.3f", func(r load.Report) float64 {
+		return r.Counts.CPUSeconds * 1e6 / float64(max(r.Counts.Sent, 1))
+	}},
 	{"cycles", "cycles/packet", "%.0f", func(r load.Report) float64 { return r.Counts.PerPacket(r.Counts.Cycles) }},
 	{"instructions", "instructions/packet", "%.0f", func(r load.Report) float64 { return r.Counts.PerPacket(r.Counts.Instructions) }},
 	{"cores", "server cores", "%.3f", func(r load.Report) float64 { return r.Counts.Cores() }},

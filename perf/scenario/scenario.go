@@ -248,11 +248,17 @@ func variants() []Scenario {
 func extremes() []Scenario {
 	storm := load.Plan{Media: video, Viewers: 500, Full: sampled, Storm: true}
 	wall := load.Plan{Media: load.Media{Streams: 600, FPS: 10, PPF: 8, Size: 1150, Silent: true}, Viewers: 240, Full: sampled}
+	unwatched := wall
+	unwatched.Viewers = sampled
 	return []Scenario{
 		{Name: "storm", About: "500 viewers join at once while media flows", Setup: Loopback, Plan: storm, Arms: []Arm{sluice, baseline}},
 		{
 			Name: "wall", About: "600 publishers at 80 packets/s, 240 viewers of one each; Sluice alone", Setup: Loopback, Plan: wall,
 			Arms: []Arm{sluice, set("steered", "steer/mode=reuseport")},
+		},
+		{
+			Name: "ingress", About: "the same publishers, 10 viewers: what is paid once for a packet", Setup: Loopback, Plan: unwatched,
+			Arms: []Arm{sluice},
 		},
 		{
 			Name: "largest", About: "the most viewers with loss below 0.1 % and p99 below 20 ms", Setup: Loopback, Mode: Largest,

@@ -22,7 +22,7 @@ func (s *Shard) spun() (work bool) {
 	if !s.spin.pays || s.spin.limit == 0 {
 		return false
 	}
-	began, due := s.lapped, s.engine.PollTimeout()
+	began, due := s.lapped, s.due()
 	for now := began; !work && now.Sub(began) < s.spin.limit; now = s.now() {
 		work = s.poller.Ready() || !s.idle() || now >= due
 	}

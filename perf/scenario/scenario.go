@@ -75,9 +75,10 @@ func set(name string, attributes ...string) Arm {
 	return a
 }
 
-// spinning is what waking costs: the same server with and without, where nothing else needs its processor.
+// spinning is what waking costs: the same server with and without, where nothing else needs its processor, and no work at all that
+// spins too.
 func spinning(name, about string, p load.Plan) Scenario {
-	arms := append([]Arm{sluice, set("spin 50 ms", "dataplane/spin_us=50000")}, yardsticks(p.Media)...)
+	arms := append([]Arm{sluice, set("spin 50 ms", "dataplane/spin_us=50000"), {Name: "floor spin", Server: "floor", Args: []string{"-spin"}}}, yardsticks(p.Media)...)
 	for i := range arms {
 		arms[i].Apart = true
 	}

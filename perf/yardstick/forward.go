@@ -44,12 +44,15 @@ type mmsghdr struct {
 	_   [4]byte
 }
 
+// options are the flags of the command line.
+type options struct{ floor, paced, spin bool }
+
 // forwarder is the one thread that receives, seals and sends.
 type forwarder struct {
-	fd           int
-	room         *room
-	floor, paced bool
-	calls        atomic.Int32
+	fd    int
+	room  *room
+	calls atomic.Int32
+	options
 
 	in     [receiveBatch]mmsghdr
 	inVec  [receiveBatch]unix.Iovec
@@ -67,7 +70,7 @@ type forwarder struct {
 	nonce   [12]byte
 }
 
-func newForwarder(at netip.AddrPort, r *room) (*forwarder, error) {
+func newForwarder(at netip.AddrPort, r *room, o options) (*forwarder, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
@@ -78,7 +81,7 @@ func newForwarder(at netip.AddrPort, r *room) (*forwarder, error) {
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}); err != nil {
 		return nil, os.NewSyscallError("bind", err)
 	}
-	f := &forwarder{fd: fd, room: r, inBuf: make([]byte, receiveBatch*datagramSize), train: make([]byte, 0, datagramSize)}
+	f := &forwarder{fd: fd, room: r, options: o, inBuf: make([]byte, receiveBatch*datagramSize), train: make([]byte, 0, datagramSize)}
 	for i := range f.in {
 		f.inVec[i] = unix.Iovec{Base: &f.inBuf[i*datagramSize], Len: datagramSize}
 		f.in[i].hdr = unix.Msghdr{Iov: &f.inVec[i], Iovlen: 1, Control: &f.inCtl[i][0]}
@@ -119,7 +122,7 @@ func (f *forwarder) run() error {
 	runtime.LockOSThread()
 	for {
 		n, errno := f.receive()
-		if errno == unix.EINTR {
+		if errno == unix.EINTR || errno == unix.EAGAIN {
 			continue
 		}
 		if errno != 0 {
@@ -133,17 +136,21 @@ func (f *forwarder) run() error {
 	}
 }
 
-// receive waits for messages, and takes what is there once something is.
+// receive takes what is there, and waits for something to be unless the forwarder spins: then it gives EAGAIN.
 func (f *forwarder) receive() (n uintptr, errno unix.Errno) {
+	var flags uintptr
+	if f.spin {
+		flags = unix.MSG_DONTWAIT
+	}
 	if !f.does(mmsg) {
-		n, _, errno = unix.Syscall6(unix.SYS_RECVFROM, uintptr(f.fd), uintptr(unsafe.Pointer(&f.inBuf[0])), datagramSize, 0, 0, 0)
+		n, _, errno = unix.Syscall6(unix.SYS_RECVFROM, uintptr(f.fd), uintptr(unsafe.Pointer(&f.inBuf[0])), datagramSize, flags, 0, 0)
 		f.in[0].len, f.in[0].hdr.Controllen = uint32(n), 0
 		return 1, errno
 	}
 	for i := range f.in {
 		f.in[i].hdr.Controllen = controlRoom
 	}
-	n, _, errno = unix.Syscall6(unix.SYS_RECVMMSG, uintptr(f.fd), uintptr(unsafe.Pointer(&f.in)), receiveBatch, unix.MSG_WAITFORONE, 0, 0)
+	n, _, errno = unix.Syscall6(unix.SYS_RECVMMSG, uintptr(f.fd), uintptr(unsafe.Pointer(&f.in)), receiveBatch, flags|unix.MSG_WAITFORONE, 0, 0)
 	return n, errno
 }
 

@@ -19,9 +19,7 @@ var Metrics = []Metric{
 	{"cost_us", "server CPU, us/packet", "%.3f", func(r load.Report) float64 { return r.Counts.MicrosPerPacket() }},
 	{"user_us", "- user", "%.3f", func(r load.Report) float64 { return r.Counts.MicrosPerPacket() * r.Counts.UserShare }},
 	{"sys_us", "- sys", "%.3f", func(r load.Report) float64 { return r.Counts.MicrosPerPacket() * (1 - r.Counts.UserShare) }},
-	{"received_us", "- us/packet of publishers", "%.3f", func(r load.Report) float64 {
-		return r.Counts.CPUSeconds * 1e6 / float64(max(r.Counts.Sent, 1))
-	}},
+	{"received_us", "- us/packet of publishers", "%.3f", received},
 	{"cycles", "cycles/packet", "%.0f", func(r load.Report) float64 { return r.Counts.PerPacket(r.Counts.Cycles) }},
 	{"instructions", "instructions/packet", "%.0f", func(r load.Report) float64 { return r.Counts.PerPacket(r.Counts.Instructions) }},
 	{"cores", "server cores", "%.3f", func(r load.Report) float64 { return r.Counts.Cores() }},
@@ -56,6 +54,14 @@ var Metrics = []Metric{
 	{"generator_drops", "generator drops", "%.0f", func(r load.Report) float64 { return float64(r.Counts.GeneratorDrops) }},
 	{"late_ms", "publisher late by, ms", "%.2f", func(r load.Report) float64 { return r.Counts.Late }},
 	{"other_cores", "other load, cores", "%.2f", func(r load.Report) float64 { return r.Counts.OtherCores }},
+}
+
+// received is the server's CPU time for each packet that publishers sent, us; 0 where nobody counted them.
+func received(r load.Report) float64 {
+	if r.Counts.Sent == 0 {
+		return 0
+	}
+	return r.Counts.CPUSeconds * 1e6 / float64(r.Counts.Sent)
 }
 
 // told is a figure that only some servers tell: 0 is none.

@@ -165,11 +165,7 @@ func TestControlSwitches(t *testing.T) {
 				if err := e.set(t.Context(), st); err != nil {
 					t.Fatal(err)
 				}
-				const clients = 8
-				noDelay := e.connected(t, clients)
-				if want := slices.Repeat([]bool{!st.nagle}, clients); !slices.Equal(noDelay, want) {
-					t.Errorf("%s: TCP_NODELAY is %v", st.name, noDelay)
-				}
+				e.connect(t, 8, st)
 			}
 			if c.epoll {
 				return
@@ -188,8 +184,9 @@ func TestControlSwitches(t *testing.T) {
 	}
 }
 
-// connected connects and returns whether each of the connections has TCP_NODELAY at the server's end.
-func (e *effect) connected(t *testing.T, clients int) (noDelay []bool) {
+// connect connects, and waits until each of the connections has TCP_NODELAY at the server's end as the step has it: a server sets it
+// some time after it accepts.
+func (e *effect) connect(t *testing.T, clients int, st step) {
 	t.Helper()
 	list := e.dial(t, clients)
 	defer hangUp(list)
@@ -202,8 +199,9 @@ func (e *effect) connected(t *testing.T, clients int) (noDelay []bool) {
 		t.Fatal(err)
 	}
 	defer unix.Close(process)
-	await(t, "the connections", func() bool {
-		noDelay = nil
+	want := slices.Repeat([]bool{!st.nagle}, clients)
+	await(t, fmt.Sprintf("%s: TCP_NODELAY of all connections to be %v", st.name, !st.nagle), func() bool {
+		var noDelay []bool
 		for fd := range 200 {
 			own, err := unix.PidfdGetfd(process, fd, 0)
 			if err != nil {
@@ -221,9 +219,8 @@ func (e *effect) connected(t *testing.T, clients int) (noDelay []bool) {
 			}
 			unix.Close(own)
 		}
-		return len(noDelay) == clients
+		return slices.Equal(noDelay, want)
 	})
-	return noDelay
 }
 
 func (e *effect) dial(t *testing.T, clients int) (list []net.Conn) {
